@@ -1,0 +1,86 @@
+using System.Text.Json;
+using AccessBroker.Cards;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Keys;
+using AccessBroker.Primitives;
+using AccessBroker.Sessions;
+using AccessBroker.Terminals;
+using AccessBroker.Web;
+using Npgsql;
+
+namespace AccessBroker;
+
+/// <summary>The subcommands beside <c>serve</c>. Each takes its configuration from appsettings as <c>serve</c> does; exit 0 done, 1 failed, 2 wrong call.</summary>
+internal static class Commands
+{
+    private const string Usage = """
+        AccessBroker serve                             the server
+        AccessBroker migrate                           brings the database up to date, as the owner role
+        AccessBroker keys create                       makes the HSM keys and the CA certificates, through the ceremony socket
+        AccessBroker seed FILE                         people, terminals, grants and relying parties of a JSON file, as the owner role
+        AccessBroker terminals enrolment-code TERMINAL prints a one-time code for the terminal's agent
+        AccessBroker cards issue PERSON < KEYS         certifies a card's keys (JSON), prints the certificates (JSON)
+        AccessBroker cards lost CARD                   the card opens nothing from now on
+        """;
+
+    internal static async Task<int> RunAsync(string[] args)
+    {
+        var configuration = new ConfigurationBuilder().SetBasePath(AppContext.BaseDirectory).AddJsonFile("appsettings.json", optional: true).AddEnvironmentVariables().Build();
+        try { return await RunAsync(args, configuration, CancellationToken.None); }
+        catch (Exception e) when (e is InvalidOperationException or NpgsqlException or HsmUnavailableException or HsmKeyRefusedException or Pkcs11Exception or IOException or JsonException or FormatException)
+        {
+            await Console.Error.WriteLineAsync($"AccessBroker: {e.Message}{(e.InnerException is { } inner ? $" ({inner.Message})" : "")}");
+            return 1;
+        }
+    }
+
+    private static async Task<int> RunAsync(string[] args, IConfiguration configuration, CancellationToken ct)
+    {
+        var (broker, hsm) = Configuration.Read(configuration, forServing: false);
+        switch (args)
+        {
+            case ["migrate"]:
+                foreach (var name in await Migrations.ApplyAsync(broker.DatabaseOwner, ct)) await Console.Out.WriteLineAsync($"applied {name}");
+                return 0;
+            case ["keys", "create"]:
+                await KeyCeremony.CreateAsync(hsm, broker.CaDirectory, TimeProvider.System, ct);
+                return 0;
+            case ["seed", var file]:
+                await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner))) await Seed.RunAsync(owner, JsonSerializer.Deserialize<Seed.City>(await File.ReadAllTextAsync(file, ct), JsonSerializerOptions.Web)!, TimeProvider.System, ct);
+                return 0;
+        }
+        await using var services = Services(broker, hsm);
+        switch (args)
+        {
+            case ["terminals", "enrolment-code", var terminal]:
+                await Console.Out.WriteLineAsync(await services.GetRequiredService<EnrolTerminal>().MakeCodeAsync(TerminalId.Parse(terminal), ct));
+                return 0;
+            case ["cards", "issue", var person]:
+                var keys = JsonSerializer.Deserialize<IssueCard.CardKeys>(await Console.In.ReadToEndAsync(ct), Ids)!;
+                await Console.Out.WriteLineAsync(JsonSerializer.Serialize(await services.GetRequiredService<IssueCard>().RunAsync(keys, PersonId.Parse(person), ct), Ids));
+                return 0;
+            case ["cards", "lost", var card]:
+                if (await services.GetRequiredService<ReportLostCard>().RunAsync(CardId.Parse(card), ct)) return 0;
+                await Console.Error.WriteLineAsync("AccessBroker: no such card");
+                return 1;
+            default:
+                await Console.Error.WriteLineAsync(Usage);
+                return 2;
+        }
+    }
+
+    internal static readonly JsonSerializerOptions Ids = new(JsonSerializerDefaults.Web) { Converters = { new IdConverter() } };
+
+    private static ServiceProvider Services(BrokerOptions broker, HsmOptions hsm)
+    {
+        var services = new ServiceCollection().AddLogging().AddSingleton(broker).AddSingleton(TimeProvider.System);
+        services.AddDatabase(broker.Database, "");
+        services.AddHistory(broker.DataDirectory);
+        services.AddKeys(hsm, broker.CaDirectory);
+        services.AddSessions(broker.PolicyDirectory, broker.Node);
+        services.AddCards();
+        services.AddSingleton<EnrolTerminal>();
+        return services.BuildServiceProvider();
+    }
+}

@@ -1,0 +1,78 @@
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using AccessBroker.Database;
+using AccessBroker.Keys;
+using AccessBroker.Web;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+using Npgsql;
+
+namespace AccessBroker;
+
+/// <summary>Reads appsettings, refuses what cannot be right, and opens the two listeners.</summary>
+internal static class Configuration
+{
+    /// <summary>Sections <c>Broker</c> and <c>Hsm</c>. Throws with every problem in one message.</summary>
+    internal static (BrokerOptions Broker, HsmOptions Hsm) Read(IConfiguration configuration, bool forServing = true)
+    {
+        var (broker, hsm) = (new BrokerOptions(), new HsmOptions());
+        configuration.GetSection("Broker").Bind(broker);
+        configuration.GetSection("Hsm").Bind(hsm);
+        var problems = forServing ? broker.Problems().ToList() : [];
+        return problems.Count == 0 ? (broker, hsm) : throw new InvalidOperationException("the configuration cannot be used:\n  " + string.Join("\n  ", problems));
+    }
+
+    internal static void ConfigureServer(this WebApplicationBuilder builder, BrokerOptions options)
+    {
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = 64 * 1024;
+            kestrel.Limits.MaxRequestLineSize = 16 * 1024;
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+            var certificate = X509Certificate2.CreateFromPemFile(options.TlsCertificate, options.TlsKey);
+            var chain = new X509Certificate2Collection();
+            chain.ImportFromPemFile(options.TlsCertificate);
+            kestrel.Listen(IPEndPoint.Parse(options.Listen), listen => listen.UseHttps(https => (https.ServerCertificate, https.ServerCertificateChain) = (certificate, chain)));
+            kestrel.Listen(IPEndPoint.Parse(options.ListenTerminals), listen =>
+            {
+                listen.Protocols = Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http1;
+                listen.UseHttps(https =>
+                {
+                    (https.ServerCertificate, https.ServerCertificateChain) = (certificate, chain);
+                    // Judged by TerminalStream, which answers with a status: a refusal in the handshake would tell the agent nothing.
+                    https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
+                    https.AllowAnyClientCertificate();
+                });
+            });
+        });
+    }
+
+    internal static void AddDatabase(this IServiceCollection services, string connection, string redis)
+    {
+        services.AddSingleton(_ => NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(connection) { Timeout = 3, CommandTimeout = 5 }));
+        services.AddSingleton<Store>();
+        services.AddSingleton<DatabaseClock>();
+        services.AddHostedService(p => p.GetRequiredService<DatabaseClock>());
+        services.AddSingleton(_ => new Wakeups(redis.Length == 0 ? null : redis));
+        services.AddHostedService(p => p.GetRequiredService<Wakeups>());
+        services.AddHostedService<Sweeper>();
+    }
+
+    /// <summary>A wrong schema, role or key stops the start; a database or HSM that is merely away does not: they may come later.</summary>
+    internal static async Task RequireReadyAsync(this WebApplication app)
+    {
+        try { await Migrations.RequireReadyAsync(app.Services.GetRequiredService<NpgsqlDataSource>(), CancellationToken.None); }
+        catch (NpgsqlException e) when (e is not PostgresException) { StartupLog.DatabaseAway(app.Logger, e); }
+        try { await app.Services.GetRequiredService<Pkcs11Hsm>().CheckAsync(CancellationToken.None); }
+        catch (HsmUnavailableException e) { StartupLog.HsmAway(app.Logger, e); }
+        _ = app.Services.GetRequiredService<CertificateAuthorities>();
+    }
+}
+
+internal static partial class StartupLog
+{
+    [LoggerMessage(LogLevel.Warning, "the database does not answer; starting without it")]
+    internal static partial void DatabaseAway(ILogger log, Exception e);
+    [LoggerMessage(LogLevel.Warning, "the HSM does not answer; starting without it")]
+    internal static partial void HsmAway(ILogger log, Exception e);
+}

@@ -1,0 +1,27 @@
+using Npgsql;
+
+namespace AccessBroker.Database;
+
+/// <summary>The PostgreSQL database: where units of work begin.</summary>
+public sealed class Store(NpgsqlDataSource source) : IAsyncDisposable
+{
+    /// <summary>Opens a connection and a transaction (read committed). Throws <see cref="NpgsqlException"/> when the database is away.</summary>
+    public async Task<UnitOfWork> BeginAsync(CancellationToken ct)
+    {
+        var connection = await source.OpenConnectionAsync(ct);
+        try { return new UnitOfWork(connection, await connection.BeginTransactionAsync(ct)); }
+        catch { await connection.DisposeAsync(); throw; }
+    }
+
+    /// <summary>One query outside a transaction, for reads on hot paths.</summary>
+    public async Task<T?> FindAsync<T>(Sql sql, Func<NpgsqlDataReader, T> row, CancellationToken ct) where T : class
+    {
+        await using var connection = await source.OpenConnectionAsync(ct);
+        await using var command = sql.ToCommand(connection, null);
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        return await reader.ReadAsync(ct) ? row(reader) : null;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => source.DisposeAsync();
+}

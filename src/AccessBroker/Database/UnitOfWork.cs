@@ -1,0 +1,80 @@
+using Microsoft.EntityFrameworkCore;
+using Npgsql;
+
+namespace AccessBroker.Database;
+
+/// <summary>
+/// One connection and one transaction that plain SQL, EF Core, history events and the outbox share. Nothing writes outside one.
+/// What is not committed is rolled back at the end. Not thread-safe: one operation owns it.
+/// </summary>
+public sealed class UnitOfWork : IAsyncDisposable
+{
+    private readonly NpgsqlConnection _connection;
+    private readonly NpgsqlTransaction _transaction;
+    private readonly List<Sql> _last = [];
+    private readonly List<Action> _afterCommit = [];
+    private readonly List<DbContext> _contexts = [];
+
+    internal UnitOfWork(NpgsqlConnection connection, NpgsqlTransaction transaction) => (_connection, _transaction) = (connection, transaction);
+
+    /// <summary>Runs a statement. Returns the number of rows it touched. Throws <see cref="NpgsqlException"/> when the database is away.</summary>
+    public async Task<int> ExecuteAsync(Sql sql, CancellationToken ct)
+    {
+        await using var command = sql.ToCommand(_connection, _transaction);
+        return await command.ExecuteNonQueryAsync(ct);
+    }
+
+    /// <summary>All rows of a query.</summary>
+    public async Task<List<T>> QueryAsync<T>(Sql sql, Func<NpgsqlDataReader, T> row, CancellationToken ct)
+    {
+        await using var command = sql.ToCommand(_connection, _transaction);
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        var rows = new List<T>();
+        while (await reader.ReadAsync(ct)) rows.Add(row(reader));
+        return rows;
+    }
+
+    /// <summary>The first row of a query, or null.</summary>
+    public async Task<T?> FindAsync<T>(Sql sql, Func<NpgsqlDataReader, T> row, CancellationToken ct) where T : class
+    {
+        await using var command = sql.ToCommand(_connection, _transaction);
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        return await reader.ReadAsync(ct) ? row(reader) : null;
+    }
+
+    /// <summary>A DbContext on this transaction; it lives as long as the unit of work. Call its SaveChanges before the commit.</summary>
+    public TContext Context<TContext>(Func<DbContextOptions<TContext>, TContext> make) where TContext : DbContext
+    {
+        var context = make(new DbContextOptionsBuilder<TContext>().UseNpgsql(_connection).Options);
+        context.Database.UseTransaction(_transaction);
+        _contexts.Add(context);
+        return context;
+    }
+
+    /// <summary>Adds a statement that runs as part of the commit, after everything else: history events.</summary>
+    public void BeforeCommit(Sql sql) => _last.Add(sql);
+
+    /// <summary>Adds something to do once the commit is durable: wake-ups. It must not throw and must not write.</summary>
+    public void AfterCommit(Action action) => _afterCommit.Add(action);
+
+    /// <summary>Writes the queued statements and commits: everything or nothing. Throws when nothing was committed.</summary>
+    public async Task CommitAsync(CancellationToken ct)
+    {
+        if (_last.Count > 0)
+        {
+            await using var batch = new NpgsqlBatch(_connection, _transaction);
+            foreach (var sql in _last) batch.BatchCommands.Add(sql.ToBatchCommand());
+            await batch.ExecuteNonQueryAsync(ct);
+        }
+        await _transaction.CommitAsync(ct);
+        foreach (var action in _afterCommit) action();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var context in _contexts) await context.DisposeAsync();
+        await _transaction.DisposeAsync();
+        await _connection.DisposeAsync();
+    }
+}

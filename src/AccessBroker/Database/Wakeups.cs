@@ -1,0 +1,60 @@
+using System.Collections.Concurrent;
+using StackExchange.Redis;
+
+namespace AccessBroker.Database;
+
+/// <summary>
+/// Wake-ups between nodes over Redis publish/subscribe. A message only triggers a re-read of the database, so losing one costs a poll, never a fact.
+/// With Redis away this node still wakes itself, other nodes poll, and health says "degraded".
+/// </summary>
+public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(1);
+    private readonly ConcurrentDictionary<string, TaskCompletionSource> _waiting = new();
+    private ConnectionMultiplexer? _connection;
+
+    /// <summary>Null when no Redis is configured, else whether it answers.</summary>
+    public bool? Connected => redis is null ? null : _connection?.IsConnected ?? false;
+
+    /// <summary>Wakes whoever waits for <paramref name="topic"/>, here and on other nodes. Never throws, never blocks.</summary>
+    public void Wake(string topic)
+    {
+        Here(topic);
+        if (_connection is { IsConnected: true } connection) connection.GetSubscriber().Publish("accessbroker:wake", topic, CommandFlags.FireAndForget);
+    }
+
+    /// <summary>Returns when <paramref name="topic"/> was woken or <paramref name="limit"/> is over. The caller re-reads in both cases.</summary>
+    public async Task WaitAsync(string topic, TimeSpan limit, CancellationToken ct)
+    {
+        var signal = _waiting.GetOrAdd(topic, _ => new(TaskCreationOptions.RunContinuationsAsynchronously));
+        try { await signal.Task.WaitAsync(limit, ct); }
+        catch (TimeoutException) { _waiting.TryRemove(new(topic, signal)); }
+    }
+
+    private void Here(string topic) { if (_waiting.TryRemove(topic, out var signal)) signal.TrySetResult(); }
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (redis is not null) _ = ConnectAsync(redis);
+        return Task.CompletedTask;
+    }
+
+    private async Task ConnectAsync(string address)
+    {
+        var options = ConfigurationOptions.Parse(address);
+        options.AbortOnConnectFail = false;
+        options.ConnectTimeout = options.SyncTimeout = (int)Limit.TotalMilliseconds;
+        options.ReconnectRetryPolicy = new LinearRetry(500);
+        _connection = await ConnectionMultiplexer.ConnectAsync(options);
+        // 1.2.6 has no time limit on awaits of its own.
+        try { await _connection.GetSubscriber().SubscribeAsync("accessbroker:wake", (_, topic) => Here(topic!)).WaitAsync(Limit); }
+        catch (Exception e) when (e is RedisException or TimeoutException) { /* it subscribes again by itself when Redis is back */ }
+    }
+
+    /// <inheritdoc/>
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync() { if (_connection is { } connection) await connection.CloseAsync(allowCommandsToComplete: false); }
+}

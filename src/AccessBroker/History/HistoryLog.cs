@@ -1,0 +1,98 @@
+using System.Security.Cryptography;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+using Npgsql;
+
+namespace AccessBroker.History;
+
+/// <summary>
+/// The INSERT-only table of events. Each row carries its canonical bytes and their RFC 6962 leaf hash (SHA-256 of 00 ‖ bytes), and the
+/// transaction that wrote it, so that a later integrator can order and commit rows to a Merkle tree without touching them.
+/// </summary>
+public static class HistoryLog
+{
+    /// <summary>Writes an event with the unit of work that makes it true: both commit, or neither.</summary>
+    public static void Record(this UnitOfWork work, HistoryEvent entry, DateTimeOffset at) => work.BeforeCommit(Insert(entry, at, "live"));
+
+    /// <summary>Writes events on their own: refusals, which have no other effect. Throws when the database is away.</summary>
+    public static async Task RecordAsync(this Store store, HistoryEvent entry, DateTimeOffset at, CancellationToken ct)
+    {
+        await using var work = await store.BeginAsync(ct);
+        work.Record(entry, at);
+        await work.CommitAsync(ct);
+    }
+
+    internal static Sql Insert(HistoryEvent entry, DateTimeOffset at, string origin)
+    {
+        var body = Canonical(entry, at, origin);
+        var leaf = SHA256.HashData([0x00, .. body]);
+        return $"""
+            insert into history.events (at, operation, outcome, reason, person, terminal, card, session, client, address, receipt, details, count, origin, body, leaf)
+            values ({at}, {entry.Operation}, {Name(entry.Outcome)}, {entry.Reason}, {entry.Person}, {entry.Terminal}, {entry.Card}, {entry.Session},
+                    {entry.Client}, {entry.Address}, {entry.Receipt}, {JsonSerializer.Serialize(entry.Details):json}, {entry.Count}, {origin}, {body}, {leaf})
+            """;
+    }
+
+    /// <summary>One event, one sequence of bytes: members in this order, no white space, UTF-8. Version 1.</summary>
+    internal static byte[] Canonical(HistoryEvent entry, DateTimeOffset at, string origin)
+    {
+        using var bytes = new MemoryStream();
+        using (var json = new Utf8JsonWriter(bytes, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            json.WriteNumber("v", 1);
+            // PostgreSQL keeps microseconds: what is hashed is what can be read back.
+            json.WriteString("at", at.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ss.ffffffZ", System.Globalization.CultureInfo.InvariantCulture));
+            json.WriteString("operation", entry.Operation);
+            json.WriteString("outcome", Name(entry.Outcome));
+            json.WriteString("reason", entry.Reason);
+            foreach (var (name, value) in Fields(entry)) if (value is not null) json.WriteString(name, value);
+            json.WriteStartObject("details");
+            foreach (var (name, value) in entry.Details.OrderBy(d => d.Key, StringComparer.Ordinal)) json.WriteString(name, value);
+            json.WriteEndObject();
+            json.WriteNumber("count", entry.Count);
+            json.WriteString("origin", origin);
+            json.WriteEndObject();
+        }
+        return bytes.ToArray();
+    }
+
+    private static (string, string?)[] Fields(HistoryEvent entry) =>
+    [
+        ("person", entry.Person?.Value), ("terminal", entry.Terminal?.Value), ("card", entry.Card?.Value), ("session", entry.Session?.Value),
+        ("client", entry.Client), ("address", entry.Address), ("receipt", entry.Receipt),
+    ];
+
+    internal static string Name(HistoryOutcome outcome) => outcome switch
+    {
+        HistoryOutcome.Done => "done",
+        HistoryOutcome.Refused => "refused",
+        HistoryOutcome.Ended => "ended",
+        _ => throw new ArgumentOutOfRangeException(nameof(outcome)),
+    };
+
+    /// <summary>How many refused attempts of a person were recorded since an instant. <clause>MIC 6.2(4)</clause></summary>
+    public static async Task<long> CountRefusalsAsync(UnitOfWork work, PersonId person, DateTimeOffset since, CancellationToken ct) =>
+        (await work.FindAsync($"select count(*)::text from history.events where person = {person} and at > {since} and outcome = 'refused' and operation in ('sign-in.pin', 'sign-in.possession', 'sign-in.proof', 'sign-in.complete')",
+            r => r.GetString(0), ct)) is { } count ? long.Parse(count, System.Globalization.CultureInfo.InvariantCulture) : 0;
+
+    /// <summary>The newest events, newest first, at most <paramref name="count"/>. The read itself is an operation: the page records it.</summary>
+    internal static async Task<List<HistoryRow>> LatestAsync(UnitOfWork work, int count, CancellationToken ct) =>
+        await work.QueryAsync($"""
+            select id, at, operation, outcome, reason, person, terminal, card, client, receipt, details, count, origin
+            from history.events order by id desc limit {count}
+            """, ReadRow, ct);
+
+    private static HistoryRow ReadRow(NpgsqlDataReader r)
+    {
+        string? Text(int column) => r.IsDBNull(column) ? null : r.GetString(column);
+        return new(r.GetInt64(0), r.GetFieldValue<DateTimeOffset>(1), r.GetString(2), r.GetString(3), r.GetString(4), Text(5), Text(6), Text(7), Text(8), Text(9),
+            JsonSerializer.Deserialize<Dictionary<string, string>>(r.GetString(10)) ?? [], r.GetInt32(11), r.GetString(12));
+    }
+}
+
+/// <summary>A stored event as the list of latest events shows it.</summary>
+internal sealed record HistoryRow(long Id, DateTimeOffset At, string Operation, string Outcome, string Reason, string? Person, string? Terminal, string? Card,
+    string? Client, string? Receipt, IReadOnlyDictionary<string, string> Details, int Count, string Origin);

@@ -1,0 +1,37 @@
+using System.Security.Cryptography.X509Certificates;
+
+namespace AccessBroker.Keys;
+
+/// <summary>
+/// <c>AccessBroker keys create</c>: makes the keys through the ceremony socket that two custodians opened, and the CA certificates they
+/// sign for themselves. Run once; it refuses to run when a key exists. <clause>MOJ 第5-5(1)</clause>
+/// </summary>
+internal static class KeyCeremony
+{
+    internal static async Task CreateAsync(HsmOptions options, string caDirectory, TimeProvider time, CancellationToken ct)
+    {
+        using (var session = new Pkcs11Session(options.Module, options.Environment))
+        {
+            foreach (var token in options.Keys.Select(k => k.Token).Distinct()) session.Open(token, options.PinFile, readWrite: true);
+            foreach (var key in options.Keys)
+            {
+                try { session.Find(key, Cryptoki.ClassPrivateKey); }
+                catch (HsmKeyRefusedException) { session.GenerateSigningKey(key, Label(options, key)); continue; }
+                throw new InvalidOperationException($"{key} exists already; nothing was changed");
+            }
+        }
+        await using var hsm = new Pkcs11Hsm(options, Microsoft.Extensions.Logging.Abstractions.NullLogger<Pkcs11Hsm>.Instance);
+        Directory.CreateDirectory(caDirectory);
+        await CreateRootAsync(hsm, options.OperatorCardCaKey, "AccessBroker Operator Card CA", Path.Combine(caDirectory, CertificateAuthorities.OperatorCardFile), time, ct);
+        await CreateRootAsync(hsm, options.TerminalCaKey, "AccessBroker Terminal CA", Path.Combine(caDirectory, CertificateAuthorities.TerminalFile), time, ct);
+    }
+
+    private static string Label(HsmOptions options, HsmKey key) => key == options.TokenKey ? "token-signing" : key == options.OperatorCardCaKey ? "operator-card-ca" : "terminal-ca";
+
+    private static async Task CreateRootAsync(Pkcs11Hsm hsm, HsmKey key, string name, string path, TimeProvider time, CancellationToken ct)
+    {
+        var publicKey = PublicKey.CreateFromSubjectPublicKeyInfo(await hsm.PublicKeyAsync(key, ct), out _);
+        using var certificate = CertificateAuthority.SelfSign(hsm, key, publicKey, name, time.GetUtcNow());
+        await File.WriteAllTextAsync(path, certificate.ExportCertificatePem(), ct);
+    }
+}

@@ -1,0 +1,13 @@
+using AccessBroker.Policies;
+
+namespace AccessBroker.Lockout;
+
+internal static class LockoutSlice
+{
+    internal static void AddLockout(this IServiceCollection services, string policyDirectory)
+    {
+        services.AddPolicy<LockoutPolicy>(policyDirectory, "lockout");
+        services.AddSingleton<AccessFailures>();
+        services.AddSingleton<UnlockTerminal>();
+    }
+}

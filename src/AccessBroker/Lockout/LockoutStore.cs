@@ -1,0 +1,46 @@
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+
+namespace AccessBroker.Lockout;
+
+/// <summary>SQL of the counters, on the caller's unit of work.</summary>
+internal static class LockoutStore
+{
+    /// <summary>One counter as the database sees it: failures, newest last, and its own clock.</summary>
+    internal sealed record Counter(string Subject, DateTimeOffset[] Failures, PersonId? LastBy, long Version, DateTimeOffset Now);
+
+    internal static string Terminal(TerminalId terminal) => $"terminal:{terminal}";
+    internal static string Operator(PersonId person) => $"operator:{person}";
+    internal static string OperatorAtTerminal(PersonId person, TerminalId terminal) => $"operator-at-terminal:{person}@{terminal}";
+
+    internal static async Task<Counter?> FindAsync(UnitOfWork work, string subject, CancellationToken ct) =>
+        await work.FindAsync($"select subject, failures, last_by, version, clock_timestamp() from lockout.counters where subject = {subject}", ReadCounter, ct);
+
+    /// <summary>
+    /// Adds a failure and returns the counter after it. One statement: parallel failures queue on the row and none is lost. A failure while
+    /// the counter is locked is not added (the caller checks first; a racing one must not prolong the lock).
+    /// </summary>
+    internal static async Task<Counter> AddAsync(UnitOfWork work, string subject, PersonId? by, LockoutLimit limit, CancellationToken ct) =>
+        (await work.FindAsync($"""
+            insert into lockout.counters as c (subject, failures, last_by) values ({subject}, array[clock_timestamp()], {by})
+            on conflict (subject) do update set
+                failures = case
+                    when cardinality(c.failures) >= {limit.Failures}
+                         and c.failures[cardinality(c.failures)] - c.failures[cardinality(c.failures) - {limit.Failures} + 1] <= {limit.Window}
+                         and clock_timestamp() < c.failures[cardinality(c.failures)] + {limit.LockFor} then c.failures
+                    else (array_append(c.failures, clock_timestamp()))[greatest(1, cardinality(c.failures) + 2 - {limit.Failures}):]
+                end,
+                last_by = excluded.last_by, version = c.version + 1
+            returning subject, failures, last_by, version, clock_timestamp()
+            """, ReadCounter, ct))!;
+
+    /// <summary>False: someone changed the row, nothing written.</summary>
+    internal static async Task<bool> TryClearAsync(UnitOfWork work, string subject, long version, CancellationToken ct) =>
+        await work.ExecuteAsync($"""
+            update lockout.counters set failures = array[]::timestamptz[], last_by = null, version = version + 1
+            where subject = {subject} and version = {version}
+            """, ct) == 1;
+
+    private static Counter ReadCounter(Npgsql.NpgsqlDataReader r) => new(r.GetString(0), r.GetFieldValue<DateTimeOffset[]>(1),
+        r.IsDBNull(2) ? null : PersonId.Parse(r.GetString(2)), r.GetInt64(3), r.GetFieldValue<DateTimeOffset>(4));
+}

@@ -1,0 +1,119 @@
+using System.Text.Json;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Oidc.Checks;
+using AccessBroker.Primitives;
+using AccessBroker.Sessions;
+using AccessBroker.SignIn;
+using AccessBroker.Terminals;
+using AccessBroker.Web;
+
+namespace AccessBroker.Oidc;
+
+/// <summary><c>/connect/authorize</c>: the authorization endpoint (OpenID Connect Core §3.1.2), code flow with PKCE.</summary>
+internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn signIn, SessionsPolicy policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+{
+    /// <summary>In this order; the first error goes back to the relying party.</summary>
+    private static readonly Func<AuthorizeRequest, OAuthError?>[] Checks =
+    [
+        CheckNoRequestObject.Run, CheckResponseType.Run, CheckResponseMode.Run, CheckScope.Run, CheckPkce.Run, CheckPrompt.Run, CheckMaxAge.Run, CheckLengths.Run,
+    ];
+
+    internal async Task<IResult> RunAsync(HttpContext context, Parameters parameters, CancellationToken ct)
+    {
+        // Before client and redirect URI are known to be good, nothing is sent anywhere (RFC 6749 §4.1.2.1).
+        if (await ReadAsync(parameters, ct) is not { } request) return NotRedirected(context, parameters);
+        foreach (var check in Checks)
+            if (check(request) is { } error) return Back(context, request, error);
+        var session = await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], AddressOf(context), ct);
+        if (session is not null && Suffices(request, session)) return await IssueCodeAsync(context, request, session, ct);
+        if (request.Prompt.Contains("none")) return Back(context, request, new("login_required", "nobody is signed in as required"));
+        return Results.Redirect(await BeginAsync(context, request, null, ct));
+    }
+
+    /// <summary>After the sign-in. The request is used up only when a code is given out.</summary>
+    internal async Task<IResult> ResumeAsync(HttpContext context, string? id, CancellationToken ct)
+    {
+        if (!Secret.Fits(id) || await FindAsync(id!, BeginSignIn.BrowserOf(context), ct) is not { } kept || await ReadAsync(kept.Parameters, ct) is not { } request) return NotRedirected(context, Parameters.Of([]));
+        var session = await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], AddressOf(context), ct);
+        // The card left in between, or somebody came back without signing in: once more.
+        if (session is null || session.AuthTime < kept.CreatedAt) return Results.Redirect(await BeginAsync(context, request, id, ct));
+        await using (var work = await store.BeginAsync(ct))
+        {
+            if (await work.ExecuteAsync($"delete from oidc.requests where id = {id}", ct) != 1) return NotRedirected(context, kept.Parameters);
+            await work.CommitAsync(ct);
+        }
+        return await IssueCodeAsync(context, request, session, ct);
+    }
+
+    private async Task<AuthorizeRequest?> ReadAsync(Parameters parameters, CancellationToken ct)
+    {
+        if (parameters.Malformed || await Client.FindAsync(store, parameters["client_id"], ct) is not { } client) return null;
+        // RFC 9700 §2.1: exact string comparison, nothing normalised.
+        return parameters["redirect_uri"] is { } uri && client.RedirectUris.Contains(uri, StringComparer.Ordinal) ? new(parameters, client, uri) : null;
+    }
+
+    private bool Suffices(AuthorizeRequest request, LiveSession session) =>
+        !request.Prompt.Contains("login") && !request.Prompt.Contains("select_account") && (request.MaxAge is not { } age || time.GetUtcNow() - session.AuthTime <= TimeSpan.FromSeconds(age));
+
+    private async Task<string> BeginAsync(HttpContext context, AuthorizeRequest request, string? id, CancellationToken ct)
+    {
+        var requestId = id ?? Secret.New(16);
+        var page = await signIn.RunAsync(context, request.Client.Id, request.Client.Name, $"/connect/authorize/resume?request={requestId}", ct);
+        if (id is not null) return page;
+        await using var work = await store.BeginAsync(ct);
+        await work.ExecuteAsync($"""
+            insert into oidc.requests (id, browser_hash, parameters, created_at, expires_at)
+            values ({requestId}, {BeginSignIn.BrowserOf(context)}, {JsonSerializer.Serialize(request.Parameters.ToDictionary()):json}, {time.GetUtcNow()}, clock_timestamp() + interval '15 minutes')
+            """, ct);
+        await work.CommitAsync(ct);
+        return page;
+    }
+
+    private sealed record Kept(Parameters Parameters, DateTimeOffset CreatedAt);
+
+    private Task<Kept?> FindAsync(string id, byte[] browser, CancellationToken ct) => store.FindAsync<Kept>(
+        $"select parameters, created_at from oidc.requests where id = {id} and browser_hash = {browser} and expires_at > clock_timestamp()",
+        r => new(Parameters.Of(JsonSerializer.Deserialize<Dictionary<string, string>>(r.GetString(0))!.Select(p => KeyValuePair.Create(p.Key, new Microsoft.Extensions.Primitives.StringValues(p.Value)))), r.GetFieldValue<DateTimeOffset>(1)), ct);
+
+    private async Task<IResult> IssueCodeAsync(HttpContext context, AuthorizeRequest request, LiveSession session, CancellationToken ct)
+    {
+        await using var work = await store.BeginAsync(ct);
+        var entry = new HistoryEvent("oidc.authorize", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Card = session.Card, Session = session.Id, Client = request.Client.Id, Address = AddressOf(context) };
+        if (request.Client.System is { } system && (await TerminalRegister.FindAsync(work, session.Terminal, ct))?.System != system)
+        {
+            work.Record(entry with { Outcome = HistoryOutcome.Refused, Reason = "oidc.terminal-of-another-system" }, time.GetUtcNow());
+            await work.CommitAsync(ct);
+            return Back(context, request, new("access_denied", "this terminal belongs to another system"));
+        }
+        var code = Secret.New();
+        await work.ExecuteAsync($"""
+            insert into oidc.codes (code_hash, session, client, redirect_uri, nonce, challenge, scope, expires_at)
+            values ({Secret.Hash(code)}, {session.Id}, {request.Client.Id}, {request.RedirectUri}, {request.Nonce}, {request.Parameters["code_challenge"]}, {request.Scope}, clock_timestamp() + {policy.AuthorizationCode})
+            """, ct);
+        work.Record(entry, time.GetUtcNow());
+        await work.CommitAsync(ct);
+        return Redirect(request, ("code", code));
+    }
+
+    private IResult Back(HttpContext context, AuthorizeRequest request, OAuthError error)
+    {
+        coalescer.Add(new("oidc.authorize", HistoryOutcome.Refused, $"oidc.{error.Code.Replace('_', '-')}") { Client = request.Client.Id, Address = AddressOf(context) });
+        return Redirect(request, ("error", error.Code), ("error_description", error.Description));
+    }
+
+    /// <summary>RFC 9207: the answer names its issuer.</summary>
+    private IResult Redirect(AuthorizeRequest request, params (string Name, string? Value)[] answer)
+    {
+        var parts = answer.Append((Name: "state", Value: request.State)).Append((Name: "iss", Value: options.Issuer)).Where(p => p.Value is not null).Select(p => $"{p.Name}={Uri.EscapeDataString(p.Value!)}");
+        return Results.Redirect($"{request.RedirectUri}{(request.RedirectUri.Contains('?', StringComparison.Ordinal) ? '&' : '?')}{string.Join('&', parts)}");
+    }
+
+    private IResult NotRedirected(HttpContext context, Parameters parameters)
+    {
+        coalescer.Add(new("oidc.authorize", HistoryOutcome.Refused, "oidc.unknown-client-or-redirect-uri") { Client = IdForm.Fits(parameters["client_id"]) ? parameters["client_id"] : null, Address = AddressOf(context) });
+        return Results.Redirect("/connect/error");
+    }
+
+    private static string AddressOf(HttpContext context) => context.Connection.RemoteIpAddress?.ToString() ?? "";
+}

@@ -1,0 +1,77 @@
+using System.ComponentModel;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
+using YamlDotNet.Serialization;
+using YamlDotNet.Serialization.NamingConventions;
+
+namespace AccessBroker.Policies;
+
+/// <summary>A typed part of the city's policies.</summary>
+public interface IPolicy
+{
+    /// <summary>Every value out of range or contradicting another, in words with the offending value. Empty: valid.</summary>
+    IEnumerable<string> Problems();
+}
+
+/// <summary>A policy that cannot be used. Names the file and every problem; the broker does not start with it.</summary>
+public sealed class PolicyException : Exception
+{
+    public PolicyException() { }
+    public PolicyException(string message) : base(message) { }
+    public PolicyException(string message, Exception inner) : base(message, inner) { }
+}
+
+/// <summary>Reads <c>policies/*.yaml</c>: unknown, missing, doubled or out-of-range values are refused. Durations: 90s, 15m, 8h, 30d.</summary>
+public static partial class PolicyFiles
+{
+    private static readonly IDeserializer Yaml = new DeserializerBuilder()
+        .WithNamingConvention(HyphenatedNamingConvention.Instance)
+        .WithDuplicateKeyChecking()
+        .WithEnforceRequiredMembers()
+        .WithTypeConverter(new Durations())
+        .Build();
+
+    /// <summary>Reads and validates one file. Throws <see cref="PolicyException"/>.</summary>
+    public static T Load<T>(string directory, string name) where T : IPolicy
+    {
+        var path = Path.Combine(directory, name + ".yaml");
+        T policy;
+        try { policy = Yaml.Deserialize<T>(File.ReadAllText(path)) ?? throw new PolicyException($"{path}: empty"); }
+        catch (Exception e) when (e is IOException or YamlException or UnauthorizedAccessException)
+        {
+            throw new PolicyException($"{path}: {e.Message} {e.InnerException?.Message}".TrimEnd(), e);
+        }
+        var problems = policy.Problems().ToList();
+        return problems.Count == 0 ? policy : throw new PolicyException($"{path}: {string.Join("; ", problems)}");
+    }
+
+    /// <summary>A problem text when a value is outside its range, else nothing. The helper of every <see cref="IPolicy.Problems"/>.</summary>
+    public static IEnumerable<string> OutOfRange<T>(string name, T value, T least, T most) where T : IComparable<T>
+    {
+        if (value.CompareTo(least) < 0 || value.CompareTo(most) > 0) yield return $"{name} must be {least} to {most}, but is {value}";
+    }
+
+    private sealed partial class Durations : IYamlTypeConverter
+    {
+        public bool Accepts(Type type) => type == typeof(TimeSpan);
+
+        public object ReadYaml(IParser parser, Type type, ObjectDeserializer rootDeserializer)
+        {
+            var scalar = parser.Consume<Scalar>();
+            if (Form().Match(scalar.Value) is not { Success: true } m) throw new YamlException(scalar.Start, scalar.End, $"'{scalar.Value}' is no duration such as 90s, 15m, 8h, 30d");
+            var count = int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture);
+            return m.Groups[2].Value switch { "s" => TimeSpan.FromSeconds(count), "m" => TimeSpan.FromMinutes(count), "h" => TimeSpan.FromHours(count), _ => TimeSpan.FromDays(count) };
+        }
+
+        public void WriteYaml(IEmitter emitter, object? value, Type type, ObjectSerializer serializer) => throw new NotSupportedException("policies are read only");
+
+        [GeneratedRegex("^([0-9]{1,6})([smhd])$")]
+        private static partial Regex Form();
+    }
+
+    /// <summary>Registers a policy so that slices take it by its type. It is read at once: a bad file stops the start.</summary>
+    public static void AddPolicy<T>(this IServiceCollection services, string directory, [Localizable(false)] string name) where T : class, IPolicy =>
+        services.AddSingleton(Load<T>(directory, name));
+}

@@ -1,0 +1,43 @@
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+using Npgsql;
+
+namespace AccessBroker.Sessions;
+
+/// <summary>A session that lives now: its lease holds, its epoch is the terminal's, no time-out has passed.</summary>
+public sealed record LiveSession(SessionId Id, PersonId Person, CardId Card, TerminalId Terminal, string Address, string Epoch, string Acr, IReadOnlyList<string> Amr,
+    DateTimeOffset AuthTime, DateTimeOffset ExpiresAt);
+
+/// <summary>What a person is shown after sign-in: the last time, and what failed since. <clause>MIC 6.2(4)</clause></summary>
+public sealed record LastSession(TerminalId Terminal, DateTimeOffset StartedAt, DateTimeOffset? EndedAt, string? EndReason);
+
+/// <summary>SQL of sessions and leases.</summary>
+internal static class SessionStore
+{
+    private static LiveSession ReadLive(NpgsqlDataReader r) => new(SessionId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), CardId.Parse(r.GetString(2)), TerminalId.Parse(r.GetString(3)),
+        r.GetString(4), r.GetString(5), r.GetString(6), r.GetFieldValue<string[]>(7), r.GetFieldValue<DateTimeOffset>(8), r.GetFieldValue<DateTimeOffset>(9));
+
+    internal static Sql Live(SessionId id, TimeSpan idle) => $"""
+        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at
+        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
+        where s.id = {id} and s.ended_at is null and l.until > clock_timestamp() and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        """;
+
+    internal static Task<LiveSession?> FindLiveAsync(Store store, SessionId id, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live(id, idle), ReadLive, ct);
+
+    internal static Task<LiveSession?> FindLiveAsync(UnitOfWork work, SessionId id, TimeSpan idle, CancellationToken ct) => work.FindAsync(Live(id, idle), ReadLive, ct);
+
+    internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync($"""
+        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at
+        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
+        where s.cookie_hash = {cookieHash} and s.ended_at is null and l.until > clock_timestamp() and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        """, ReadLive, ct);
+
+    internal static Task<LastSession?> FindLastAsync(UnitOfWork work, PersonId person, SessionId current, CancellationToken ct) => work.FindAsync<LastSession>($"""
+        select terminal, started_at, ended_at, end_reason from sessions.sessions where person = {person} and id <> {current} order by started_at desc limit 1
+        """, r => new(TerminalId.Parse(r.GetString(0)), r.GetFieldValue<DateTimeOffset>(1), r.IsDBNull(2) ? null : r.GetFieldValue<DateTimeOffset>(2), r.IsDBNull(3) ? null : r.GetString(3)), ct);
+
+    /// <summary>The lease of a terminal with this epoch holds now: the card has been there since.</summary>
+    internal static async Task<bool> LeaseHoldsAsync(UnitOfWork work, TerminalId terminal, string epoch, CancellationToken ct) =>
+        await work.FindAsync($"select terminal from sessions.leases where terminal = {terminal} and epoch = {epoch} and until > clock_timestamp() for share", r => r.GetString(0), ct) is not null;
+}

@@ -1,0 +1,52 @@
+using AccessBroker.Primitives;
+using AccessBroker.Terminals;
+using Npgsql;
+
+namespace AccessBroker.Sessions;
+
+/// <summary>Card out, agent gone, reader gone: what the terminals tell becomes the end of sessions. <clause>INA 第16-5</clause></summary>
+internal sealed partial class TerminalPresence(Leases leases, LiveSessions sessions, ILogger<TerminalPresence> log) : ITerminalPresence
+{
+    public async Task EpochAsync(AttachedTerminal terminal, string cause)
+    {
+        var id = terminal.Terminal.Id;
+        leases.Beat(id, terminal.Epoch);
+        // First the end, then the lease: in between nothing lives that should not.
+        await sessions.EndByEpochAsync(id, terminal.Epoch, cause switch
+        {
+            "removed" => "sessions.card-removed",
+            "attached" => "sessions.agent-restarted",
+            _ => "sessions.reader-lost",
+        });
+        try { await leases.ChangeAsync(id, terminal.Epoch, CancellationToken.None); }
+        catch (NpgsqlException e) { LeaseNotWritten(log, id, e); }
+    }
+
+    public void Beat(AttachedTerminal terminal) => leases.Beat(terminal.Terminal.Id, terminal.Epoch);
+
+    public void Detached(AttachedTerminal terminal) => leases.Forget(terminal.Terminal.Id, terminal.Epoch);
+
+    [LoggerMessage(LogLevel.Warning, "the lease of terminal {Terminal} could not be written; the next beat tries again")]
+    private static partial void LeaseNotWritten(ILogger log, TerminalId terminal, Exception e);
+}
+
+/// <summary>Once a second: prolongs the leases of this node's terminals and marks what is over.</summary>
+internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, ILogger<LeaseWorker> log) : BackgroundService
+{
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
+        while (await timer.WaitForNextTickAsync(stoppingToken))
+        {
+            try
+            {
+                await leases.RefreshAsync(stoppingToken);
+                await sessions.SweepAsync(stoppingToken);
+            }
+            catch (NpgsqlException e) { TurnFailed(log, e); }
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "leases could not be prolonged")]
+    private static partial void TurnFailed(ILogger log, Exception e);
+}

@@ -1,0 +1,40 @@
+using System.Security.Cryptography;
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+
+namespace AccessBroker.SignIn;
+
+/// <summary>Opens a sign-in transaction for this browser. <c>Oidc</c> calls it for relying parties, the console for itself.</summary>
+public sealed class BeginSignIn(Store store, SignInPolicy policy)
+{
+    /// <summary>The cookie that binds transactions to a browser.</summary>
+    internal const string BrowserCookie = "__Host-signin";
+
+    /// <summary>Opens the transaction and returns the path of its page.</summary>
+    /// <param name="context">The browser's request; it gets the binding cookie when it has none.</param>
+    /// <param name="client">The relying party's id; null for the console.</param>
+    /// <param name="clientName">What the page and the PIN prompt call it.</param>
+    /// <param name="returnPath">A path of ours where the browser goes when it is signed in.</param>
+    public async Task<string> RunAsync(HttpContext context, string? client, string clientName, string returnPath, CancellationToken ct)
+    {
+        if (!Secret.Fits(context.Request.Cookies[BrowserCookie]))
+        {
+            var fresh = Secret.New();
+            context.Response.Cookies.Append(BrowserCookie, fresh, new CookieOptions { HttpOnly = true, Secure = true, SameSite = SameSiteMode.Lax, Path = "/" });
+            context.Items[BrowserCookie] = fresh;
+        }
+        var id = Secret.New(16);
+        await using var work = await store.BeginAsync(ct);
+        await work.ExecuteAsync($"""
+            insert into sign_in.transactions (id, browser_hash, address, number, client, client_name, return_path, expires_at, state)
+            values ({id}, {BrowserOf(context)}, {AddressOf(context)}, {RandomNumberGenerator.GetInt32(10, 100)}, {client}, {clientName}, {returnPath}, clock_timestamp() + {policy.TransactionLifetime}, 'open')
+            """, ct);
+        await work.CommitAsync(ct);
+        return $"/sign-in/{id}";
+    }
+
+    /// <summary>What binds this request to its browser: the hash of the binding cookie.</summary>
+    public static byte[] BrowserOf(HttpContext context) => Secret.Hash(context.Items[BrowserCookie] as string ?? context.Request.Cookies[BrowserCookie] ?? "");
+
+    internal static string AddressOf(HttpContext context) => context.Connection.RemoteIpAddress?.ToString() ?? "";
+}

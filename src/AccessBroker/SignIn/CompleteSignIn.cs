@@ -1,0 +1,77 @@
+using System.Globalization;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Primitives;
+using AccessBroker.Sessions;
+using Npgsql;
+
+namespace AccessBroker.SignIn;
+
+/// <summary>Cookie and code meet: the browser that opened the transaction brings the code its terminal was given. Then the session starts.</summary>
+internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups wakeups, TimeProvider time)
+{
+    internal sealed record Posted(string Code);
+
+    /// <summary><c>acr</c> of card and PIN.</summary>
+    internal const string Acr = "urn:accessbroker:acr:card";
+    /// <summary><c>amr</c> of card and PIN, RFC 8176: smart card, PIN, multiple factors.</summary>
+    internal static readonly string[] Amr = ["sc", "pin", "mfa"];
+
+    internal abstract record Outcome
+    {
+        private Outcome() { }
+        internal sealed record SignedIn(string Cookie, string Next) : Outcome;
+        internal sealed record Refused(string Code) : Outcome;
+    }
+
+    internal async Task<Outcome> RunAsync(string id, string? code, byte[] browser, string address, CancellationToken ct)
+    {
+        await using var work = await store.BeginAsync(ct);
+        var taken = Secret.Fits(code) ? await TakeAsync(work, id, code!, ct) : null;
+        if (taken is null) return new Outcome.Refused("sign-in.code-unknown");
+        var (transaction, sameBrowser) = taken;
+        var entry = new HistoryEvent("sign-in.complete", HistoryOutcome.Done) { Person = transaction.Person, Card = transaction.Card, Terminal = transaction.Terminal, Client = transaction.Client, Address = address };
+        // The code in a stranger's hands: it is burnt, and the terminal starts again.
+        if (!sameBrowser(browser, address)) return await RefuseAsync(work, transaction, entry, "sign-in.code-without-browser", ct);
+        LiveSessions.StartOutcome outcome;
+        try { outcome = await sessions.StartAsync(work, new(transaction.Person!.Value, transaction.Card!.Value, transaction.Terminal!.Value, address, transaction.Epoch!, Acr, Amr), ct); }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation) { return new Outcome.Refused("sign-in.session-elsewhere"); }
+        switch (outcome)
+        {
+            case LiveSessions.StartOutcome.CardMoved: return await RefuseAsync(work, transaction, entry, "sign-in.card-moved", ct);
+            case LiveSessions.StartOutcome.ElsewhereToo elsewhere:
+                return await RefuseAsync(work, transaction, entry with { Details = new Dictionary<string, string> { ["liveAt"] = elsewhere.Terminal.Value } }, "sign-in.session-elsewhere", ct);
+            case LiveSessions.StartOutcome.Started started:
+                work.Record(entry with { Session = started.Session, Details = new Dictionary<string, string> { ["acr"] = Acr, ["renewed"] = started.Renewed ? "yes" : "no" } }, time.GetUtcNow());
+                work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(id)));
+                await work.CommitAsync(ct);
+                return new Outcome.SignedIn(started.Cookie, $"/signed-in/{id}");
+            default: throw new InvalidOperationException($"{outcome}");
+        }
+    }
+
+    private async Task<Outcome> RefuseAsync(UnitOfWork work, Transaction transaction, HistoryEvent entry, string reason, CancellationToken ct)
+    {
+        await TransactionStore.MoveAsync(work, transaction.Id, "cancelled", reason == "sign-in.card-moved" ? "card-removed" : "cancelled", ct);
+        work.Record(entry with { Outcome = HistoryOutcome.Refused, Reason = reason }, time.GetUtcNow());
+        work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(transaction.Id)));
+        await work.CommitAsync(ct);
+        return new Outcome.Refused(reason);
+    }
+
+    private sealed record Taken(Transaction Transaction, Func<byte[], string, bool> SameBrowser);
+
+    /// <summary>Single-use: the row leaves the state "proven" in the statement that finds it.</summary>
+    private static Task<Taken?> TakeAsync(UnitOfWork work, string id, string code, CancellationToken ct) => work.FindAsync<Taken>($"""
+        update sign_in.transactions set state = 'completed', code_hash = null, changed_at = clock_timestamp()
+        where id = {id} and state = 'proven' and code_hash = {Secret.Hash(code)} and code_expires_at > clock_timestamp()
+        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, browser_hash
+        """, r =>
+        {
+            var (transaction, expected) = (TransactionStore.Read(r), r.GetFieldValue<byte[]>(13));
+            return new(transaction, (browser, address) => Secret.Same(browser, expected) && address == transaction.Address);
+        }, ct);
+
+    /// <summary>For the page: the local time a lock ends, or null.</summary>
+    internal static DateTimeOffset? Until(string? told) => DateTimeOffset.TryParse(told, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var until) ? until : null;
+}

@@ -1,0 +1,28 @@
+using AccessBroker.Web;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
+
+namespace AccessBroker.SignIn;
+
+/// <summary>The sign-in page: banner, number, what to do next. Its state comes from the broker, never from the agent's port.</summary>
+internal sealed class SignInModel(SignInEndpoints endpoints, SignInPolicy policy, Lockout.AccessFailures failures, BrokerOptions options) : PageModel
+{
+    public string Banner => policy.Banner;
+    public string PinManager => policy.PinManagerContact;
+    public string UnlockContact => failures.UnlockContact;
+    public string Agents => string.Join(' ', options.AgentOrigins);
+    public string TransactionId { get; private set; } = "";
+    public string ClientName { get; private set; } = "";
+    public int Number { get; private set; }
+
+    public async Task<IActionResult> OnGetAsync(string id, CancellationToken ct)
+    {
+        if (await endpoints.FindAsync(HttpContext, id, ct) is not { State: not "completed" } transaction)
+        {
+            Response.StatusCode = StatusCodes.Status404NotFound;
+            return Page();
+        }
+        (TransactionId, ClientName, Number) = (transaction.Id, transaction.ClientName, transaction.Number);
+        return Page();
+    }
+}

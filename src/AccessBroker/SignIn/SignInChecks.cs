@@ -1,0 +1,98 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using AccessBroker.Cards;
+using AccessBroker.Keys;
+using AccessBroker.Lockout;
+using AccessBroker.People;
+using AccessBroker.Primitives;
+using AccessBroker.Terminals;
+using AccessBroker.Web;
+
+namespace AccessBroker.SignIn;
+
+/// <summary>
+/// Everything a sign-in must pass, in order. A check returns null, or the reason code of the refusal; the first refusal ends the step.
+/// No PIN try is spent before the first two lists are through.
+/// </summary>
+internal sealed class SignInChecks
+{
+    internal delegate Task<string?> Check(SignInAttempt attempt, CancellationToken ct);
+
+    /// <summary>When an agent claims a handle.</summary>
+    internal IReadOnlyList<Check> OnClaim { get; }
+    /// <summary>When the card has signed with 9E: it is there. The PIN prompt follows.</summary>
+    internal IReadOnlyList<Check> OnPossession { get; }
+    /// <summary>When the card has signed with 9A: its holder knows the PIN. The session follows.</summary>
+    internal IReadOnlyList<Check> OnProof { get; }
+
+    private readonly CertificateAuthorities _authorities;
+    private readonly AccessFailures _failures;
+    private readonly SignInPolicy _policy;
+    private readonly TimeProvider _time;
+
+    public SignInChecks(CertificateAuthorities authorities, AccessFailures failures, SignInPolicy policy, TimeProvider time)
+    {
+        (_authorities, _failures, _policy, _time) = (authorities, failures, policy, time);
+        OnClaim = [BrowserIsAtTheTerminal, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen];
+        OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, PersonIsValid, PersonMaySitHere, PersonIsNotLocked];
+        OnProof = [CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked];
+    }
+
+    /// <summary>The transaction was opened by a browser at this terminal's address: a handle carried elsewhere opens nothing.</summary>
+    private static Task<string?> BrowserIsAtTheTerminal(SignInAttempt a, CancellationToken ct) =>
+        Task.FromResult(a.Transaction.Address == a.Attached.Address ? null : "sign-in.browser-elsewhere");
+
+    private static async Task<string?> TerminalIsInUse(SignInAttempt a, CancellationToken ct) =>
+        await TerminalRegister.FindAsync(a.Work, a.Attached.Terminal.Id, ct) is { InUse: true } ? null : "sign-in.terminal-not-in-use";
+
+    /// <clause>MOJ 第5-4(6)</clause>
+    private async Task<string?> TerminalIsNotLocked(SignInAttempt a, CancellationToken ct) =>
+        (a.Lock = await _failures.LockOfAsync(a.Work, a.Attached.Terminal.Id, ct))?.Reason;
+
+    /// <clause>MIC 6.2(1)解</clause>
+    private Task<string?> HoursAreOpen(SignInAttempt a, CancellationToken ct) =>
+        Task.FromResult(_policy.IsOpenAt(TimeOnly.FromDateTime(JapaneseTime.ToLocal(_time.GetUtcNow()).DateTime)) ? null : "sign-in.outside-hours");
+
+    private Task<string?> CertificateIsOurs(SignInAttempt a, CancellationToken ct) =>
+        Task.FromResult(a.Certificate is { } certificate && _authorities.OperatorCards.Vouches(certificate, _time.GetUtcNow()) ? null : "sign-in.foreign-card");
+
+    private static async Task<string?> CardIsKnown(SignInAttempt a, CancellationToken ct)
+    {
+        a.Card = CardId.TryParse(a.Certificate!.GetNameInfo(X509NameType.SimpleName, false), null, out var id) ? await CardRegister.FindAsync(a.Work, id, ct) : null;
+        return a.Card is null ? "sign-in.unknown-card" : null;
+    }
+
+    /// <summary>9E signed this nonce for this terminal: the card is in the reader now.</summary>
+    private static Task<string?> CardIsThere(SignInAttempt a, CancellationToken ct) =>
+        Task.FromResult(Signed(a, a.Card!.PossessionKey, SignedFields.Encode(SignedFields.Possession, a.Transaction.Nonce!, a.Attached.Terminal.Id.Value)) ? null : "sign-in.possession-not-proven");
+
+    private static Task<string?> CardIsTheSame(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Card!.Id == a.Transaction.Card ? null : "sign-in.card-exchanged");
+
+    /// <summary>9A signed nonce, terminal and transaction: the card does so after its PIN only. <clause>MOJ 第5-4(2)</clause></summary>
+    private static Task<string?> HolderKnowsThePin(SignInAttempt a, CancellationToken ct) =>
+        Task.FromResult(Signed(a, a.Card!.SignInKey, SignedFields.Encode(SignedFields.SignIn, a.Transaction.Nonce!, a.Attached.Terminal.Id.Value, a.Transaction.Id)) ? null : "sign-in.pin-not-proven");
+
+    /// <clause>MIC 5.4(1)②</clause>
+    private static Task<string?> CardIsUsable(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Card!.Usable ? null : $"sign-in.card-{a.Card.State}");
+
+    /// <clause>MOJ 第5-4(2)</clause>
+    private async Task<string?> PersonIsValid(SignInAttempt a, CancellationToken ct) =>
+        (a.Person = await PeopleRegister.FindValidAsync(a.Work, a.Card!.Person, _time.GetUtcNow(), ct)) is null ? "sign-in.person-not-valid" : null;
+
+    /// <clause>MOJ 第5-4(1)</clause>
+    private async Task<string?> PersonMaySitHere(SignInAttempt a, CancellationToken ct) =>
+        await TerminalRegister.HasGrantAsync(a.Work, a.Attached.Terminal.Id, a.Card!.Person, _time.GetUtcNow(), ct) ? null : "sign-in.no-grant";
+
+    /// <clause>MIC 6.2(4)</clause>
+    private async Task<string?> PersonIsNotLocked(SignInAttempt a, CancellationToken ct) =>
+        (a.Lock = await _failures.LockOfAsync(a.Work, a.Card!.Person, a.Attached.Terminal.Id, ct))?.Reason;
+
+    private static bool Signed(SignInAttempt a, byte[] registeredKey, byte[] data)
+    {
+        // The certificate's key must be the one on the register for this slot: a 9A signature does not pass for 9E.
+        if (!a.Certificate!.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(registeredKey)) return false;
+        using var key = ECDsa.Create();
+        key.ImportSubjectPublicKeyInfo(registeredKey, out _);
+        return key.VerifyData(data, a.Signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
+    }
+}

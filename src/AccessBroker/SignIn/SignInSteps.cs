@@ -1,0 +1,205 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using AccessBroker.Cards;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Lockout;
+using AccessBroker.Primitives;
+using AccessBroker.Terminals;
+
+namespace AccessBroker.SignIn;
+
+/// <summary>What the steps share: running a list of checks, and refusing.</summary>
+internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures failures, TimeProvider time)
+{
+    internal Store Store => store;
+
+    /// <summary>Runs the checks; the first refusal is counted, told and recorded, and ends the request.</summary>
+    internal async Task RequireAsync(IReadOnlyList<SignInChecks.Check> checks, SignInAttempt attempt, string operation, CancellationToken ct)
+    {
+        foreach (var check in checks)
+            if (await check(attempt, ct) is { } reason) await RefuseAsync(attempt, operation, reason, ct);
+    }
+
+    /// <summary>Moves the transaction on and wakes its page.</summary>
+    internal async Task MoveAsync(SignInAttempt attempt, string state, CancellationToken ct, string? told = null)
+    {
+        await TransactionStore.MoveAsync(attempt.Work, attempt.Transaction.Id, state, told, ct);
+        attempt.Work.AfterCommit(() => wakeups.Wake(Topic(attempt.Transaction.Id)));
+    }
+
+    internal static string Topic(string transaction) => $"sign-in:{transaction}";
+
+    /// <summary>An event of this attempt, with all that is known of it.</summary>
+    internal static HistoryEvent Event(SignInAttempt attempt, string operation, HistoryOutcome outcome, string reason = "") => new(operation, outcome, reason)
+    {
+        Terminal = attempt.Attached.Terminal.Id,
+        Address = attempt.Attached.Address,
+        Client = attempt.Transaction.Client,
+        Card = attempt.Card?.Id ?? attempt.Transaction.Card,
+        Person = attempt.Card?.Person ?? attempt.Transaction.Person,
+    };
+
+    /// <summary>
+    /// A lock is told with its end; everything else is one same sentence with a receipt number, and the reason is in the history only.
+    /// A refusal counts against the terminal, unless it is the lock itself (it must not prolong itself).
+    /// </summary>
+    internal async Task RefuseAsync(SignInAttempt attempt, string operation, string reason, CancellationToken ct)
+    {
+        var receipt = Receipt();
+        if (attempt.Lock is null) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
+        await MoveAsync(attempt, attempt.Lock is null ? "refused" : "locked", ct, attempt.Lock is { } locked ? $"{locked.Until:O}" : receipt);
+        attempt.Work.Record(Event(attempt, operation, HistoryOutcome.Refused, reason) with { Receipt = receipt }, time.GetUtcNow());
+        await attempt.Work.CommitAsync(ct);
+        throw new TerminalRequestException(attempt.Lock is null ? "sign-in.refused" : "sign-in.locked");
+    }
+
+    /// <summary>8 characters that are read on the telephone without confusion: no 0, O, 1, I, L.</summary>
+    private static string Receipt() => RandomNumberGenerator.GetString("23456789ABCDEFGHJKMNPQRSTUVWXYZ", 8);
+
+    /// <summary>The transaction a message names, if this terminal claimed it and it is in this state. Throws the refusal otherwise.</summary>
+    internal static async Task<Transaction> FindAsync(UnitOfWork work, AttachedTerminal terminal, JsonElement message, string state, CancellationToken ct) =>
+        TerminalMessage.Text(message, "transaction") is { } id && await TransactionStore.LockAsync(work, id, terminal.Terminal.Id, state, ct) is { } transaction && transaction.Epoch == terminal.Epoch
+            ? transaction : throw new TerminalRequestException("sign-in.no-such-transaction");
+
+    /// <summary>"PIN tried outside the broker": the card has fewer tries than we last saw.</summary>
+    internal async Task NoteTriesAsync(SignInAttempt attempt, Card card, int triesBefore, int triesNow, CancellationToken ct)
+    {
+        if (card.TriesLeft is { } known && triesBefore < known)
+        {
+            var entry = Event(attempt, "cards.pin-tried-elsewhere", HistoryOutcome.Refused, "cards.pin-tried-elsewhere") with { Card = card.Id, Person = card.Person };
+            attempt.Work.Record(entry with { Details = new Dictionary<string, string> { ["known"] = $"{known}", ["found"] = $"{triesBefore}" } }, time.GetUtcNow());
+        }
+        await CardRegister.NoteTriesAsync(attempt.Work, card.Id, triesNow, ct);
+    }
+}
+
+/// <summary>Reads what an agent sent. Anything malformed refuses the request.</summary>
+internal static class TerminalMessage
+{
+    internal static string? Text(JsonElement message, string name) => message.TryGetProperty(name, out var v) && v.ValueKind == JsonValueKind.String ? v.GetString() : null;
+
+    internal static int Number(JsonElement message, string name, int most) =>
+        message.TryGetProperty(name, out var v) && v.ValueKind == JsonValueKind.Number && v.TryGetInt32(out var number) && number >= 0 && number <= most ? number : throw Malformed();
+
+    internal static byte[] Bytes(JsonElement message, string name, int most) =>
+        message.TryGetProperty(name, out var v) && v.ValueKind == JsonValueKind.String && v.TryGetBytesFromBase64(out var bytes) && bytes.Length <= most ? bytes : throw Malformed();
+
+    /// <summary>The certificate, or null when the card showed garbage.</summary>
+    internal static X509Certificate2? Certificate(JsonElement message)
+    {
+        try { return X509CertificateLoader.LoadCertificate(Bytes(message, "certificate", 4096)); }
+        catch (CryptographicException) { return null; }
+    }
+
+    private static TerminalRequestException Malformed() => new("terminals.malformed");
+}
+
+/// <summary>The agent claims the handle the page gave it.</summary>
+internal sealed class ClaimHandle(SignInSteps steps, SignInChecks checks, Coalescer coalescer) : ITerminalRequest
+{
+    public string Type => "claim";
+
+    public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
+    {
+        await using var work = await steps.Store.BeginAsync(ct);
+        if (TerminalMessage.Text(request, "handle") is not { } handle || !Secret.Fits(handle) || await TransactionStore.TakeHandleAsync(work, handle, terminal.Terminal.Id, terminal.Epoch, ct) is not { } transaction)
+        {
+            coalescer.Add(new("sign-in.claim", HistoryOutcome.Refused, "sign-in.handle-unknown") { Address = terminal.Address });
+            throw new TerminalRequestException("sign-in.handle-unknown");
+        }
+        var attempt = new SignInAttempt(work, terminal, transaction);
+        await steps.RequireAsync(checks.OnClaim, attempt, "sign-in.claim", ct);
+        await steps.MoveAsync(attempt, "claimed", ct);
+        await work.CommitAsync(ct);
+        return new() { ["transaction"] = transaction.Id, ["nonce"] = transaction.Nonce, ["client"] = transaction.ClientName, ["number"] = transaction.Number };
+    }
+}
+
+/// <summary>The card has signed with 9E. Only now may the agent ask for the PIN.</summary>
+internal sealed class ProvePossession(SignInSteps steps, SignInChecks checks) : ITerminalRequest
+{
+    public string Type => "possession";
+
+    public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
+    {
+        await using var work = await steps.Store.BeginAsync(ct);
+        var transaction = await SignInSteps.FindAsync(work, terminal, request, "claimed", ct);
+        using var certificate = TerminalMessage.Certificate(request);
+        var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128) };
+        await steps.RequireAsync(checks.OnPossession, attempt, "sign-in.possession", ct);
+        var tries = TerminalMessage.Number(request, "triesLeft", 15);
+        await steps.NoteTriesAsync(attempt, attempt.Card!, tries, tries, ct);
+        await work.ExecuteAsync($"update sign_in.transactions set card = {attempt.Card!.Id}, person = {attempt.Card.Person} where id = {transaction.Id}", ct);
+        await steps.MoveAsync(attempt, "pin", ct);
+        await work.CommitAsync(ct);
+        return [];
+    }
+}
+
+/// <summary>The card refused a PIN. Counted for terminal and person, with the card proven present.</summary>
+internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failures, TimeProvider time) : ITerminalRequest
+{
+    public string Type => "pin-failed";
+
+    public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
+    {
+        await using var work = await steps.Store.BeginAsync(ct);
+        var transaction = await SignInSteps.FindAsync(work, terminal, request, "pin", ct);
+        var attempt = new SignInAttempt(work, terminal, transaction) { Card = await CardRegister.FindAsync(work, transaction.Card!.Value, ct) };
+        var (before, after) = (TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15));
+        await steps.NoteTriesAsync(attempt, attempt.Card!, before, after, ct);
+        // A card that was reported lost meanwhile does not count against its person.
+        var locks = await failures.CountAsync(work, terminal.Terminal.Id, attempt.Card!.Usable ? attempt.Card.Person : null, ct);
+        work.Record(SignInSteps.Event(attempt, "sign-in.pin", HistoryOutcome.Refused, "sign-in.wrong-pin") with { Details = new Dictionary<string, string> { ["triesLeft"] = $"{after}" } }, time.GetUtcNow());
+        if (locks.Count > 0) await steps.MoveAsync(attempt, "locked", ct, $"{locks.Max(l => l.Until):O}");
+        await work.CommitAsync(ct);
+        return locks.Count > 0 ? throw new TerminalRequestException("sign-in.locked") : [];
+    }
+}
+
+/// <summary>The card has signed with 9A after its PIN: the answer is the code that the page must bring.</summary>
+internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignInPolicy policy, TimeProvider time) : ITerminalRequest
+{
+    public string Type => "proof";
+
+    public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
+    {
+        await using var work = await steps.Store.BeginAsync(ct);
+        var transaction = await SignInSteps.FindAsync(work, terminal, request, "pin", ct);
+        using var certificate = TerminalMessage.Certificate(request);
+        var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128) };
+        await steps.RequireAsync(checks.OnProof, attempt, "sign-in.proof", ct);
+        await steps.NoteTriesAsync(attempt, attempt.Card!, TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15), ct);
+        var code = Secret.New(16);
+        await work.ExecuteAsync($"update sign_in.transactions set code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {policy.CodeLifetime} where id = {transaction.Id}", ct);
+        await steps.MoveAsync(attempt, "proven", ct);
+        work.Record(SignInSteps.Event(attempt, "sign-in.proof", HistoryOutcome.Done), time.GetUtcNow());
+        await work.CommitAsync(ct);
+        return new() { ["code"] = code };
+    }
+}
+
+/// <summary>The person cancelled, pulled the card, or the card does not work: told by the agent's prompt; the page may try again.</summary>
+internal sealed class CancelSignIn(SignInSteps steps, TimeProvider time) : ITerminalRequest
+{
+    private static readonly string[] Causes = ["cancelled", "card-removed", "card-unreadable", "card-blocked", "no-card", "no-reader"];
+
+    public string Type => "cancel";
+
+    public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
+    {
+        await using var work = await steps.Store.BeginAsync(ct);
+        var cause = TerminalMessage.Text(request, "cause") is { } given && Causes.Contains(given) ? given : "cancelled";
+        var id = TerminalMessage.Text(request, "transaction") ?? "";
+        var transaction = await TransactionStore.LockAsync(work, id, terminal.Terminal.Id, "claimed", ct) ?? await TransactionStore.LockAsync(work, id, terminal.Terminal.Id, "pin", ct)
+            ?? throw new TerminalRequestException("sign-in.no-such-transaction");
+        var attempt = new SignInAttempt(work, terminal, transaction);
+        await steps.MoveAsync(attempt, "cancelled", ct, cause);
+        work.Record(SignInSteps.Event(attempt, "sign-in.cancel", HistoryOutcome.Refused, $"sign-in.{cause}"), time.GetUtcNow());
+        await work.CommitAsync(ct);
+        return [];
+    }
+}

@@ -1,0 +1,128 @@
+using System.Collections.Concurrent;
+using System.Net.WebSockets;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Keys;
+using AccessBroker.Primitives;
+using Npgsql;
+
+namespace AccessBroker.Terminals;
+
+/// <summary>The agents' streams: a WebSocket over mutual TLS. The messages are in this slice's README. <clause>MIC 6.2(3)</clause></summary>
+internal sealed partial class TerminalStream(Store store, CertificateAuthorities authorities, ITerminalPresence presence, IEnumerable<ITerminalRequest> requests,
+    Coalescer coalescer, TimeProvider time, ILogger<TerminalStream> log)
+{
+    private readonly Dictionary<string, ITerminalRequest> _requests = requests.ToDictionary(r => r.Type, StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<TerminalId, CancellationTokenSource> _attached = new();
+
+    /// <summary>Terminals attached to this node.</summary>
+    internal int Attached => _attached.Count;
+
+    internal async Task HandleAsync(HttpContext context)
+    {
+        var address = context.Connection.RemoteIpAddress?.ToString() ?? "";
+        if (!context.WebSockets.IsWebSocketRequest || await IdentifyAsync(context, address) is not { } terminal)
+        {
+            context.Response.StatusCode = StatusCodes.Status403Forbidden;
+            return;
+        }
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
+        // The newest stream of a terminal is the one that counts: an agent that lost its network comes back before we notice.
+        if (_attached.TryGetValue(terminal.Id, out var older)) await older.CancelAsync();
+        _attached[terminal.Id] = ended;
+        var attached = new AttachedTerminal(terminal, address);
+        using var socket = await context.WebSockets.AcceptWebSocketAsync();
+        using var frames = new FrameStream(socket);
+        try { await ServeAsync(attached, frames, ended.Token); }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException) { StreamEnded(log, terminal.Id, e.Message); }
+        finally
+        {
+            _attached.TryRemove(new(terminal.Id, ended));
+            presence.Detached(attached);
+        }
+    }
+
+    private async Task<Terminal?> IdentifyAsync(HttpContext context, string address)
+    {
+        var certificate = await context.Connection.GetClientCertificateAsync(context.RequestAborted);
+        if (certificate is null || !authorities.Terminals.Vouches(certificate, time.GetUtcNow())) return Refuse("terminals.certificate-unknown", address);
+        await using var work = await store.BeginAsync(context.RequestAborted);
+        var terminal = await TerminalRegister.FindByCertificateAsync(work, certificate.GetCertHash(HashAlgorithmName.SHA256), time.GetUtcNow(), context.RequestAborted);
+        if (terminal is null) return Refuse("terminals.certificate-revoked", address);
+        if (!terminal.InUse) return Refuse("terminals.not-in-use", address);
+        return terminal.Address == address ? terminal : Refuse("terminals.certificate-elsewhere", address);
+    }
+
+    private Terminal? Refuse(string reason, string address)
+    {
+        coalescer.Add(new("terminals.attach", HistoryOutcome.Refused, reason) { Address = address });
+        return null;
+    }
+
+    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, CancellationToken ct)
+    {
+        using var answering = new SemaphoreSlim(4);
+        using (var hello = await frames.ReadAsync(ct))
+        {
+            if (hello is null || Text(hello.RootElement, "type") != "hello" || Text(hello.RootElement, "epoch") is not { Length: >= 8 and <= 64 } epoch) return;
+            attached.Epoch = epoch;
+        }
+        await presence.EpochAsync(attached, "attached");
+        await frames.SendAsync(new() { ["type"] = "welcome", ["terminal"] = attached.Terminal.Id.Value, ["name"] = attached.Terminal.Name }, ct);
+        while (await frames.ReadAsync(ct) is { } message)
+        {
+            switch (Text(message.RootElement, "type"))
+            {
+                case "beat" when Text(message.RootElement, "epoch") == attached.Epoch: presence.Beat(attached); break;
+                case "presence" when Text(message.RootElement, "epoch") is { Length: >= 8 and <= 64 } changed:
+                    attached.Epoch = changed;
+                    await presence.EpochAsync(attached, Text(message.RootElement, "cause") ?? "unknown");
+                    break;
+                case { } type when _requests.TryGetValue(type, out var request):
+                    await answering.WaitAsync(ct);
+                    _ = AnswerAsync(request, attached, message.RootElement.Clone(), frames, answering, ct);
+                    break;
+                default: return;
+            }
+            message.Dispose();
+        }
+    }
+
+    private async Task AnswerAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, SemaphoreSlim answering, CancellationToken ct)
+    {
+        JsonObject answer;
+        try
+        {
+            answer = await request.AnswerAsync(attached, message, ct);
+            answer["ok"] = true;
+        }
+        catch (TerminalRequestException e) { answer = new() { ["ok"] = false, ["code"] = e.Message }; }
+        catch (Exception e) when (e is NpgsqlException or HsmUnavailableException or TimeoutException)
+        {
+            RequestFailed(log, request.Type, attached.Terminal.Id, e);
+            answer = new() { ["ok"] = false, ["code"] = "broker.unavailable" };
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            RequestFailed(log, request.Type, attached.Terminal.Id, e);
+            answer = new() { ["ok"] = false, ["code"] = "broker.error" };
+        }
+        finally { answering.Release(); }
+        answer["type"] = "answer";
+        answer["id"] = message.TryGetProperty("id", out var id) && id.TryGetInt64(out var number) ? number : 0;
+        try { await frames.SendAsync(answer, ct); }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException) { StreamEnded(log, attached.Terminal.Id, e.Message); }
+    }
+
+    /// <summary>A text member of a message, or null.</summary>
+    internal static string? Text(JsonElement message, string name) =>
+        message.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+
+    [LoggerMessage(LogLevel.Information, "the stream of terminal {Terminal} ended: {Why}")]
+    private static partial void StreamEnded(ILogger log, TerminalId terminal, string why);
+    [LoggerMessage(LogLevel.Error, "request {Type} of terminal {Terminal} failed")]
+    private static partial void RequestFailed(ILogger log, string type, TerminalId terminal, Exception e);
+}

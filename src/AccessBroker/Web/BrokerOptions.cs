@@ -1,0 +1,54 @@
+namespace AccessBroker.Web;
+
+/// <summary>Addresses and paths of this node: appsettings, section <c>Broker</c>. Limits are in policies/, never here.</summary>
+public sealed class BrokerOptions
+{
+    /// <summary>The issuer: https, no path, no trailing slash. Every URL we publish starts with it, never with a Host header.</summary>
+    public string Issuer { get; set; } = "";
+    /// <summary>The network segment of this deployment: my-number, lgwan, internet or juki-net. In every token. <clause>MIC 3(1)①</clause></summary>
+    public string Segment { get; set; } = "";
+    /// <summary>Name of this node among its peers. Default: the machine's name.</summary>
+    public string Node { get; set; } = Environment.MachineName;
+    /// <summary>Where browsers and relying parties connect: IP:port.</summary>
+    public string Listen { get; set; } = "";
+    /// <summary>Where terminals' agents connect with their certificates: IP:port.</summary>
+    public string ListenTerminals { get; set; } = "";
+    /// <summary>Server certificate and its chain, PEM.</summary>
+    public string TlsCertificate { get; set; } = "";
+    /// <summary>Its key, PEM; readable by the broker's OS user only.</summary>
+    public string TlsKey { get; set; } = "";
+    /// <summary>Origins on which agents listen at each terminal, e.g. http://127.0.0.1:47443.</summary>
+    public List<string> AgentOrigins { get; } = [];
+    /// <summary>Directory of the policy files.</summary>
+    public string PolicyDirectory { get; set; } = "policies";
+    /// <summary>Directory for what this node must keep: the history spool.</summary>
+    public string DataDirectory { get; set; } = "";
+    /// <summary>Directory of the CA certificates that 'keys create' wrote.</summary>
+    public string CaDirectory { get; set; } = "";
+    /// <summary>PostgreSQL, as the server role.</summary>
+    public string Database { get; set; } = "";
+    /// <summary>PostgreSQL, as the owner role; for 'migrate' only.</summary>
+    public string DatabaseOwner { get; set; } = "";
+    /// <summary>Redis, host:port[,password=…]; empty: none.</summary>
+    public string Redis { get; set; } = "";
+
+    private static readonly string[] Segments = ["my-number", "lgwan", "internet", "juki-net"];
+
+    /// <summary>Every value that cannot be right, in words.</summary>
+    internal IEnumerable<string> Problems()
+    {
+        if (!Uri.TryCreate(Issuer, UriKind.Absolute, out var issuer) || issuer.Scheme != "https" || issuer.AbsolutePath != "/" || Issuer.EndsWith('/') || issuer.Query.Length > 0)
+            yield return $"Broker:Issuer must be https://host[:port] without a path, but is '{Issuer}'";
+        if (!Segments.Contains(Segment)) yield return $"Broker:Segment must be one of {string.Join(", ", Segments)}, but is '{Segment}'";
+        if (!System.Net.IPEndPoint.TryParse(Listen, out _)) yield return $"Broker:Listen must be IP:port, but is '{Listen}'";
+        if (!System.Net.IPEndPoint.TryParse(ListenTerminals, out _)) yield return $"Broker:ListenTerminals must be IP:port, but is '{ListenTerminals}'";
+        if (!File.Exists(TlsCertificate)) yield return $"Broker:TlsCertificate: no file '{TlsCertificate}'";
+        if (!File.Exists(TlsKey)) yield return $"Broker:TlsKey: no file '{TlsKey}'";
+        if (!Directory.Exists(PolicyDirectory)) yield return $"Broker:PolicyDirectory: no directory '{PolicyDirectory}'";
+        if (!Directory.Exists(DataDirectory)) yield return $"Broker:DataDirectory: no directory '{DataDirectory}'";
+        if (!Directory.Exists(CaDirectory)) yield return $"Broker:CaDirectory: no directory '{CaDirectory}'";
+        if (Database.Length == 0) yield return "Broker:Database is empty";
+        foreach (var origin in AgentOrigins.Where(o => !Uri.TryCreate(o, UriKind.Absolute, out var u) || !u.IsLoopback || u.GetLeftPart(UriPartial.Authority) != o))
+            yield return $"Broker:AgentOrigins must be loopback origins such as http://127.0.0.1:47443, but one is '{origin}'";
+    }
+}

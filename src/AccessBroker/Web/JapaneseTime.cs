@@ -1,0 +1,29 @@
+using System.Globalization;
+
+namespace AccessBroker.Web;
+
+/// <summary>Times as people in a city hall read them: Japanese time, with the era.</summary>
+public static class JapaneseTime
+{
+    private static readonly TimeSpan Offset = TimeSpan.FromHours(9);    // Japan has had no daylight saving time since 1951.
+    private static readonly JapaneseCalendar Calendar = new();
+
+    /// <summary>The instant in Japanese time.</summary>
+    public static DateTimeOffset ToLocal(DateTimeOffset instant) => instant.ToOffset(Offset);
+
+    /// <summary>令和8年11月21日 14:03 in Japanese; 21 Nov 2026 14:03 in English.</summary>
+    public static string InWords(DateTimeOffset instant)
+    {
+        var local = ToLocal(instant).DateTime;
+        if (CultureInfo.CurrentUICulture.TwoLetterISOLanguageName == "en") return local.ToString("d MMM yyyy HH:mm", CultureInfo.InvariantCulture);
+        var era = Calendar.GetEra(local) switch { 5 => "令和", 4 => "平成", 3 => "昭和", _ => "" };
+        var year = Calendar.GetYear(local);
+        return $"{era}{(year == 1 ? "元" : year.ToString(CultureInfo.InvariantCulture))}年{local.Month}月{local.Day}日 {local:HH:mm}";
+    }
+
+    /// <summary>14:03.</summary>
+    public static string TimeOfDay(DateTimeOffset instant) => ToLocal(instant).ToString("HH:mm", CultureInfo.InvariantCulture);
+
+    /// <summary>2026-11-21 14:03:07, for lists.</summary>
+    public static string Precise(DateTimeOffset instant) => ToLocal(instant).ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
+}

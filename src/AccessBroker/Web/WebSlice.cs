@@ -1,0 +1,127 @@
+using System.Globalization;
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+using Microsoft.AspNetCore.Diagnostics;
+using Microsoft.AspNetCore.Localization;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.Filters;
+using Npgsql;
+
+namespace AccessBroker.Web;
+
+internal static class WebSlice
+{
+    internal static void AddWeb(this IServiceCollection services)
+    {
+        services.AddLocalization();
+        services.AddRazorPages(options =>
+        {
+            options.RootDirectory = "/";
+            // Cross-site posts are refused for every endpoint by SameOrigin, without keys to keep: see README.md.
+            options.Conventions.ConfigureFilter(new IgnoreAntiforgeryTokenAttribute());
+        }).AddMvcOptions(mvc => mvc.Filters.Add(new RefuseInvalidModel()));
+        services.Configure<RouteOptions>(routes => routes.LowercaseUrls = true);
+        services.Configure<RequestLocalizationOptions>(localization =>
+        {
+            localization.SetDefaultCulture("ja").AddSupportedCultures("ja", "en").AddSupportedUICultures("ja", "en");
+            localization.RequestCultureProviders = [new CookieRequestCultureProvider { CookieName = "lang" }];
+        });
+    }
+
+    /// <summary>What stands before every endpoint.</summary>
+    internal static void UseWeb(this WebApplication app)
+    {
+        app.UseExceptionHandler(errors => errors.Run(AnswerErrorAsync));
+        app.Use(SecurityHeaders);
+        app.Use(SameOrigin);
+        app.Use(WithinClockTolerance);
+        app.UseRequestLocalization();
+        app.UseStaticFiles();
+    }
+
+    internal static void MapWeb(this WebApplication app)
+    {
+        app.MapGet("/language", (HttpContext context, string to, string? back) =>
+        {
+            if (to is "ja" or "en") context.Response.Cookies.Append("lang", CookieRequestCultureProvider.MakeCookieValue(new RequestCulture(to)), new CookieOptions { Secure = true, HttpOnly = true, SameSite = SameSiteMode.Lax, MaxAge = TimeSpan.FromDays(365) });
+            return Results.Redirect(back is ['/', not ('/' or '\\'), ..] && back.Length <= 400 ? back : "/");
+        });
+        app.MapRazorPages();
+    }
+
+    private static Task SecurityHeaders(HttpContext context, RequestDelegate next)
+    {
+        var agents = string.Join(' ', context.RequestServices.GetRequiredService<BrokerOptions>().AgentOrigins);
+        var headers = context.Response.Headers;
+        headers.ContentSecurityPolicy = $"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {agents}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+        headers.XContentTypeOptions = "nosniff";
+        headers["Referrer-Policy"] = "no-referrer";
+        headers["Cross-Origin-Opener-Policy"] = "same-origin";
+        headers["Cross-Origin-Resource-Policy"] = "same-origin";
+        headers.StrictTransportSecurity = "max-age=31536000";
+        headers.CacheControl = "no-store";
+        return next(context);
+    }
+
+    /// <summary>A browser's request that changes something must come from our own pages. Programs send no Origin and carry no cookie of ours.</summary>
+    private static Task SameOrigin(HttpContext context, RequestDelegate next)
+    {
+        var request = context.Request;
+        if (HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || HttpMethods.IsOptions(request.Method)) return next(context);
+        // The protocol's endpoints authenticate by code, assertion or token, never by cookie; a relying party may post the user to /connect/authorize.
+        if (request.Path.StartsWithSegments("/connect", StringComparison.Ordinal)) return next(context);
+        var origin = request.Headers.Origin.ToString();
+        var site = request.Headers["Sec-Fetch-Site"].ToString();
+        var own = context.RequestServices.GetRequiredService<BrokerOptions>().Issuer;
+        if ((origin.Length == 0 && site.Length == 0) || origin == own || (origin.Length == 0 && site == "same-origin")) return next(context);
+        return Problems.Json(StatusCodes.Status403Forbidden, "web.cross-origin", "別のサイトからの操作は受け付けません。").ExecuteAsync(context);
+    }
+
+    /// <summary>A node whose clock is off refuses work and says so; health and static files still answer.</summary>
+    private static Task WithinClockTolerance(HttpContext context, RequestDelegate next)
+    {
+        var clock = context.RequestServices.GetRequiredService<DatabaseClock>();
+        if (clock.MayWork || context.Request.Path == "/health" || context.Request.Path.Value is { } path && path.EndsWith(".css", StringComparison.Ordinal)) return next(context);
+        context.Response.Headers.RetryAfter = "5";
+        return Problems.Json(StatusCodes.Status503ServiceUnavailable, "database.clock-off", "このサーバーの時計がずれているため、処理を止めています。").ExecuteAsync(context);
+    }
+
+    /// <summary>One place where exceptions become answers: a neighbour away is 503, everything else 500 with a trace id and nothing more.</summary>
+    private static async Task AnswerErrorAsync(HttpContext context)
+    {
+        var error = context.Features.Get<IExceptionHandlerFeature>()?.Error;
+        var (status, code, detail) = error switch
+        {
+            IUnavailable away => (503, away.Code, away.Explanation),
+            NpgsqlException or TimeoutException => (503, "database.unavailable", "データベースが応答しません。しばらくしてから、もう一度お試しください。"),
+            BadHttpRequestException bad => (bad.StatusCode, "web.bad-request", "要求の形が正しくありません。"),
+            _ => (500, "web.internal-error", "内部エラーが起きました。追跡番号を添えて管理者へ連絡してください。"),
+        };
+        context.Response.StatusCode = status;
+        if (status == 503) context.Response.Headers.RetryAfter = "2";
+        if (context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal))
+        {
+            context.Response.ContentType = "text/html; charset=utf-8";
+            var trace = System.Diagnostics.Activity.Current?.TraceId.ToString() ?? "";
+            await context.Response.WriteAsync(string.Create(CultureInfo.InvariantCulture, $"""
+                <!doctype html><html lang="ja"><meta charset="utf-8"><title>AccessBroker</title><link rel="stylesheet" href="/accessbroker.css">
+                <main class="page"><h1>処理できませんでした</h1><p>{detail}</p><p class="hint">{code} · {trace}</p></main></html>
+                """));
+        }
+        else await Problems.Json(status, code, detail).ExecuteAsync(context);
+    }
+
+    /// <summary>A page's handler runs even when an id failed to bind; this refuses before it does.</summary>
+    private sealed class RefuseInvalidModel : IPageFilter
+    {
+        public void OnPageHandlerSelected(PageHandlerSelectedContext context) { }
+
+        public void OnPageHandlerExecuting(PageHandlerExecutingContext context)
+        {
+            if (!context.ModelState.IsValid && !HttpMethods.IsGet(context.HttpContext.Request.Method)) context.Result = new BadRequestObjectResult(new { code = "web.invalid-input", fields = context.ModelState.Where(m => m.Value?.Errors.Count > 0).Select(m => m.Key) });
+            else if (context.ModelState.Where(m => m.Value?.Errors.Count > 0).Any(m => context.RouteData.Values.ContainsKey(m.Key))) context.Result = new NotFoundResult();
+        }
+
+        public void OnPageHandlerExecuted(PageHandlerExecutedContext context) { }
+    }
+}

@@ -1,0 +1,106 @@
+// The sign-in page: hands the one-time handle to this terminal's agent and brings the agent's code back to the broker.
+// What the page says comes from the broker's state; the agent's port only ever yields a code, which is worthless without our cookie.
+"use strict";
+(() => {
+  const root = document.getElementById("sign-in");
+  const start = document.getElementById("start");
+  const choose = document.getElementById("choose");
+  if (!root || !start) return;
+  const base = `/sign-in/${root.dataset.transaction}`;
+  const agents = root.dataset.agents.split(" ").filter(Boolean);
+  let running = false, local = null;
+
+  const show = (state, told = {}) => {
+    root.dataset.state = state;
+    for (const element of root.querySelectorAll("[data-for]")) {
+      const cause = element.dataset.cause;
+      element.hidden = element.dataset.for !== state || (cause !== undefined && cause !== (told.cause ?? "cancelled"));
+    }
+    for (const element of root.querySelectorAll("[data-fill]")) element.textContent = told[element.dataset.fill] ?? "";
+    const step = { open: "start", handed: "start", claimed: "card", pin: "pin", proven: "pin" }[state];
+    for (const element of root.querySelectorAll("[data-step]")) element.toggleAttribute("aria-current", element.dataset.step === step);
+    const over = !["handed", "claimed", "pin", "proven", "completed", "expired"].includes(state);
+    start.disabled = !over;
+    if (over && state !== "open") start.textContent = start.dataset.again;
+  };
+
+  const post = async (url, body) => fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+
+  // The broker's view, over and over. A message of ours (no agent, busy) stays until the broker's state changes.
+  const follow = async () => {
+    let seen = "";
+    for (;;) {
+      try {
+        const response = await fetch(`${base}/state?seen=${seen}`);
+        if (response.status === 404) { if (root.dataset.state !== "completed") show("expired"); return; }
+        if (!response.ok) throw new Error(String(response.status));
+        const state = await response.json();
+        if (state.value !== seen) {
+          seen = state.value;
+          if (state.value !== "open" || !local) { local = null; show(state.value, state); }
+        }
+      } catch {
+        if (!running) show("unavailable");
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+        seen = "";
+      }
+    }
+  };
+
+  const probe = async (origin) => {
+    try {
+      const response = await fetch(`${origin}/terminal`, { signal: AbortSignal.timeout(1500) });
+      return response.ok ? { origin, ...(await response.json()) } : null;
+    } catch { return null; }
+  };
+
+  // Two agents on one machine happen in tests and at shared desks: the person says which terminal this is.
+  const pick = async () => {
+    const found = (await Promise.all(agents.map(probe))).filter(Boolean);
+    if (found.length < 2) return found[0] ?? null;
+    choose.querySelectorAll("button").forEach((button) => button.remove());
+    choose.hidden = false;
+    const chosen = await new Promise((resolve) => {
+      for (const agent of found) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = agent.name || agent.terminal;
+        button.addEventListener("click", () => resolve(agent));
+        choose.append(button);
+      }
+      choose.querySelector("button").focus();
+    });
+    choose.hidden = true;
+    return chosen;
+  };
+
+  const say = (state) => { local = state; show(state); };
+
+  const run = async () => {
+    const agent = await pick();
+    if (!agent) return say("no-agent");
+    if (!agent.attached) return say("not-attached");
+    const made = await post(`${base}/handle`);
+    if (made.status === 404) return show("expired");
+    if (!made.ok) return say("unavailable");
+    const { handle } = await made.json();
+    const answer = await post(`${agent.origin}/sign-in`, { handle });
+    if (answer.status === 409) return say("busy");
+    if (answer.status === 503) return say("not-attached");
+    if (!answer.ok) return;                       // refused or cancelled: the broker's state says which
+    const { code } = await answer.json();
+    const done = await post(`${base}/complete`, { code });
+    if (!done.ok) return;
+    const { next } = await done.json();
+    root.dataset.state = "completed";
+    location.assign(next);
+  };
+
+  start.addEventListener("click", async () => {
+    if (running) return;
+    running = true;
+    start.disabled = true;
+    try { await run(); } catch { say("no-agent"); } finally { running = false; }
+  });
+  follow();
+})();
