@@ -77,7 +77,8 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
             switch (Text(message.RootElement, "type"))
             {
                 case "beat" when Text(message.RootElement, "epoch") == attached.Epoch: presence.Beat(attached); break;
-                case "presence" when Text(message.RootElement, "epoch") is { Length: >= 8 and <= 64 } changed:
+                // A beat with a new epoch says "changed" even when the change's own message is late or lost.
+                case "presence" or "beat" when Text(message.RootElement, "epoch") is { Length: >= 8 and <= 64 } changed:
                     attached.Epoch = changed;
                     await presence.EpochAsync(attached, Text(message.RootElement, "cause") ?? "unknown");
                     break;

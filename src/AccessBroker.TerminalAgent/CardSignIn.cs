@@ -1,0 +1,133 @@
+using System.Security.Cryptography;
+using AccessBroker.TerminalAgent.Piv;
+using AccessBroker.TerminalAgent.Platform;
+
+namespace AccessBroker.TerminalAgent;
+
+/// <summary>One sign-in at this terminal: claim, possession, PIN, proof. The PIN goes from the prompt to the card and nowhere else.</summary>
+internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker, IPinPrompt prompt, ILogger<CardSignIn> log) : IDisposable
+{
+    internal enum Outcome { Proven, Refused, Cancelled, Busy, NotAttached }
+
+    private readonly SemaphoreSlim _one = new(1);
+
+    /// <summary>Redeems a handle of the page. One at a time. The code is for the page; it is null unless proven.</summary>
+    internal async Task<(Outcome Outcome, string? Code)> RunAsync(string handle, CancellationToken ct)
+    {
+        if (broker.Terminal is not { } terminal) return (Outcome.NotAttached, null);
+        if (!await _one.WaitAsync(0, ct)) return (Outcome.Busy, null);
+        try
+        {
+            var claim = await broker.AskAsync(new() { ["type"] = "claim", ["handle"] = handle }, ct);
+            var transaction = new Claimed(terminal.Id, claim.GetProperty("transaction").GetString()!, claim.GetProperty("nonce").GetString()!, claim.GetProperty("client").GetString()!, claim.GetProperty("number").GetInt32());
+            return await ProveAsync(transaction, ct);
+        }
+        catch (BrokerRefusedException e)
+        {
+            RefusedByBroker(log, e.Message);
+            return (e.Message == "broker.unavailable" ? Outcome.NotAttached : Outcome.Refused, null);
+        }
+        finally { _one.Release(); }
+    }
+
+    public void Dispose() => _one.Dispose();
+
+    private sealed record Claimed(string Terminal, string Id, string Nonce, string Client, int Number);
+
+    private async Task<(Outcome, string?)> ProveAsync(Claimed transaction, CancellationToken ct)
+    {
+        PivCard? card = null;
+        try
+        {
+            // Taken before the card: a card pulled from here on cancels everything below.
+            var present = reader.Present;
+            card = reader.Take();
+            using var whilePresent = CancellationTokenSource.CreateLinkedTokenSource(ct, present);
+            card.Begin();
+            await ShowPossessionAsync(card, transaction, whilePresent.Token);
+            return await AskPinAsync(card, transaction, whilePresent.Token);
+        }
+        catch (CardException e)
+        {
+            CardFailed(log, e.Cause, e.Message);
+            await CancelAsync(transaction, e.Cause);
+            return (Outcome.Cancelled, null);
+        }
+        catch (OperationCanceledException)
+        {
+            await CancelAsync(transaction, ct.IsCancellationRequested ? "cancelled" : "card-removed");
+            return (Outcome.Cancelled, null);
+        }
+        finally { Reset(card); }
+    }
+
+    /// <summary>9E: the card is here. The broker may refuse before any PIN try is spent.</summary>
+    private async Task ShowPossessionAsync(PivCard card, Claimed transaction, CancellationToken ct)
+    {
+        var certificate = card.ReadCertificate(PivCard.Slot.Possession);
+        var signature = card.Sign(PivCard.Slot.Possession, SignedFields.Encode(SignedFields.Possession, transaction.Nonce, transaction.Terminal));
+        await broker.AskAsync(new() { ["type"] = "possession", ["transaction"] = transaction.Id, ["certificate"] = Convert.ToBase64String(certificate), ["signature"] = Convert.ToBase64String(signature), ["triesLeft"] = card.TriesLeft() }, ct);
+    }
+
+    private async Task<(Outcome, string?)> AskPinAsync(PivCard card, Claimed transaction, CancellationToken ct)
+    {
+        var description = $"業務: {transaction.Client}\n確認番号: {transaction.Number}\n画面の番号と同じときだけ、暗証番号を入力してください。";
+        string? error = null;
+        while (true)
+        {
+            var before = card.TriesLeft();
+            if (before == 0) throw new CardException("card-blocked", "no PIN tries left");
+            var pin = await prompt.AskAsync(new(description, error), ct);
+            ct.ThrowIfCancellationRequested();
+            if (pin is null)
+            {
+                await CancelAsync(transaction, "cancelled");
+                return (Outcome.Cancelled, null);
+            }
+            try
+            {
+                if (pin.Length is < 6 or > 8 || pin.AsSpan().ContainsAnyExceptInRange((byte)'0', (byte)'9')) { error = "暗証番号は6〜8桁の数字です。"; continue; }
+                if (card.Verify(pin)) return await ProveAsync(card, transaction, before, ct);
+            }
+            finally { CryptographicOperations.ZeroMemory(pin); }
+            var left = card.TriesLeft();
+            await broker.AskAsync(new() { ["type"] = "pin-failed", ["transaction"] = transaction.Id, ["triesBefore"] = before, ["triesAfter"] = left }, ct);
+            error = left == 0 ? "暗証番号が違います。カードは使えなくなりました。" : $"暗証番号が違います。カードはあと{left}回で使えなくなります。";
+        }
+    }
+
+    private async Task<(Outcome, string?)> ProveAsync(PivCard card, Claimed transaction, int triesBefore, CancellationToken ct)
+    {
+        var signature = card.Sign(PivCard.Slot.SignIn, SignedFields.Encode(SignedFields.SignIn, transaction.Nonce, transaction.Terminal, transaction.Id));
+        var certificate = card.ReadCertificate(PivCard.Slot.SignIn);
+        // The reset forgets the PIN; then the counter can be read, and nothing on this terminal can sign with it any more.
+        card.Begin();
+        var answer = await broker.AskAsync(new()
+        {
+            ["type"] = "proof",
+            ["transaction"] = transaction.Id,
+            ["certificate"] = Convert.ToBase64String(certificate),
+            ["signature"] = Convert.ToBase64String(signature),
+            ["triesBefore"] = triesBefore,
+            ["triesAfter"] = card.TriesLeft(),
+        }, ct);
+        return (Outcome.Proven, answer.GetProperty("code").GetString());
+    }
+
+    private async Task CancelAsync(Claimed transaction, string cause)
+    {
+        try { await broker.AskAsync(new() { ["type"] = "cancel", ["transaction"] = transaction.Id, ["cause"] = cause }, CancellationToken.None); }
+        catch (BrokerRefusedException e) { RefusedByBroker(log, e.Message); }
+    }
+
+    private static void Reset(PivCard? card)
+    {
+        try { card?.Reset(); }
+        catch (CardException) { /* it is gone, and its PIN with it */ }
+    }
+
+    [LoggerMessage(LogLevel.Information, "the broker refused: {Code}")]
+    private static partial void RefusedByBroker(ILogger log, string code);
+    [LoggerMessage(LogLevel.Warning, "the card cannot be used ({Cause}): {Why}")]
+    private static partial void CardFailed(ILogger log, string cause, string why);
+}

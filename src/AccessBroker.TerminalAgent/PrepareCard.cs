@@ -1,0 +1,62 @@
+using System.Security.Cryptography;
+using System.Text;
+using AccessBroker.TerminalAgent.Piv;
+using AccessBroker.TerminalAgent.Platform;
+
+namespace AccessBroker.TerminalAgent;
+
+/// <summary>
+/// <c>card generate</c> and <c>card load</c>: the two halves of preparing a blank card at a reader, around 'AccessBroker cards issue'.
+/// First-day tools; the PIN manager's issuing station takes their place.
+/// </summary>
+internal static class PrepareCard
+{
+    internal sealed record Keys(string Card, byte[] SignIn, byte[] Signature, byte[] Possession);
+    internal sealed record Certificates(byte[] SignIn, byte[] Signature, byte[] Possession);
+
+    /// <summary>The vendors' factory management key of blank cards (3DES).</summary>
+    private static readonly byte[] FactoryKey = [1, 2, 3, 4, 5, 6, 7, 8];
+
+    /// <summary>Makes the three keys on the card.</summary>
+    internal static Keys Generate(PivCard card)
+    {
+        card.Begin();
+        card.AuthenticateManagement(0x03, AnswerWithFactoryKey);
+        return new(card.ReadId(), card.Generate(PivCard.Slot.SignIn), card.Generate(PivCard.Slot.Signature), card.Generate(PivCard.Slot.Possession));
+    }
+
+    /// <summary>Writes the certificates and sets the first PIN in place of the factory's.</summary>
+    internal static void Load(PivCard card, Certificates certificates, string firstPin)
+    {
+        card.Begin();
+        card.AuthenticateManagement(0x03, AnswerWithFactoryKey);
+        card.WriteCertificate(PivCard.Slot.SignIn, certificates.SignIn);
+        card.WriteCertificate(PivCard.Slot.Signature, certificates.Signature);
+        card.WriteCertificate(PivCard.Slot.Possession, certificates.Possession);
+        card.ChangePin("123456"u8, Encoding.ASCII.GetBytes(firstPin));
+        card.Reset();
+    }
+
+    /// <summary>Runs <paramref name="work"/> on the card in the named reader.</summary>
+    internal static T WithCard<T>(string reader, Func<PivCard, T> work)
+    {
+        var pcsc = PlatformParts.Pcsc();
+        var context = pcsc.EstablishContext();
+        try
+        {
+            var (handle, protocol) = pcsc.ConnectExclusive(context, reader);
+            try { return work(new PivCard(pcsc, handle, protocol)); }
+            finally { pcsc.Disconnect(handle); }
+        }
+        finally { pcsc.ReleaseContext(context); }
+    }
+
+#pragma warning disable CA5351 // The factory key's equal thirds make 3DES single DES, which .NET's TripleDES refuses to do.
+    private static byte[] AnswerWithFactoryKey(byte[] challenge)
+    {
+        using var des = DES.Create();
+        des.Key = FactoryKey;
+        return des.EncryptEcb(challenge, PaddingMode.None);
+    }
+#pragma warning restore CA5351
+}

@@ -1,0 +1,37 @@
+using System.Text.Json;
+using AccessBroker.TerminalAgent;
+using AccessBroker.TerminalAgent.Piv;
+using AccessBroker.TerminalAgent.Platform;
+
+const string usage = """
+    AccessBroker.TerminalAgent run --config FILE             the agent of this terminal
+    AccessBroker.TerminalAgent enrol CODE --config FILE      gets this terminal's certificate, once
+    AccessBroker.TerminalAgent card generate READER          makes the keys of a blank card, prints their public halves (JSON)
+    AccessBroker.TerminalAgent card load READER PIN < JSON   writes the certificates and the first PIN
+    """;
+try
+{
+    switch (args)
+    {
+        case ["run", "--config", var file]:
+            await AgentHost.Build(AgentHost.Read(file)).RunAsync();
+            return 0;
+        case ["enrol", var code, "--config", var file]:
+            await Console.Out.WriteLineAsync(await EnrolTerminal.RunAsync(AgentHost.Read(file), code, CancellationToken.None));
+            return 0;
+        case ["card", "generate", var reader]:
+            await Console.Out.WriteLineAsync(JsonSerializer.Serialize(PrepareCard.WithCard(reader, PrepareCard.Generate), JsonSerializerOptions.Web));
+            return 0;
+        case ["card", "load", var reader, var pin]:
+            var certificates = JsonSerializer.Deserialize<PrepareCard.Certificates>(await Console.In.ReadToEndAsync(), JsonSerializerOptions.Web)!;
+            return PrepareCard.WithCard(reader, card => { PrepareCard.Load(card, certificates, pin); return 0; });
+        default:
+            await Console.Error.WriteLineAsync(usage);
+            return 2;
+    }
+}
+catch (Exception e) when (e is InvalidOperationException or IOException or JsonException or CardException or PcscException or HttpRequestException or DllNotFoundException)
+{
+    await Console.Error.WriteLineAsync($"AccessBroker.TerminalAgent: {e.Message}");
+    return 1;
+}
