@@ -10,7 +10,7 @@ using AccessBroker.SignIn;
 using AccessBroker.Terminals;
 using AccessBroker.Web;
 
-if (args is [not "serve", .. ] && args[0].Length > 0 && args[0][0] != '-') return await Commands.RunAsync(args);
+if (args is [not "serve", ..] && args[0].Length > 0 && args[0][0] != '-') return await Commands.RunAsync(args);
 
 var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args is ["serve", .. var rest] ? rest : args, ContentRootPath = AppContext.BaseDirectory, WebRootPath = Path.Combine(AppContext.BaseDirectory, "Web/wwwroot") });
 var (broker, hsm) = Configuration.Read(builder.Configuration);

@@ -20,7 +20,7 @@ internal static class Seed
         var from = time.GetUtcNow().AddMinutes(-1);
         await using var work = await store.BeginAsync(ct);
         foreach (var p in city.People)
-            await PeopleRegister.AddAsync(work, new() { Id = p.Id, Name = p.Name, ValidFrom = from, ValidUntil = p.ValidUntil, Posts = { new() { Person = p.Id, Post = p.Post, Section = p.Section, Role = p.Role, ValidFrom = from } } }, ct);
+            await PeopleRegister.AddAsync(work, new() { Id = p.Id, Name = p.Name, ValidFrom = from, ValidUntil = p.ValidUntil?.ToUniversalTime(), Posts = { new() { Person = p.Id, Post = p.Post, Section = p.Section, Role = p.Role, ValidFrom = from } } }, ct);
         var register = TerminalRegister.Context(work);
         register.AddRange(city.Terminals.Select(t => new TerminalRow { Id = t.Id, Name = t.Name, ResponsiblePerson = t.ResponsiblePerson, Place = t.Location, System = t.System, Address = t.Address, State = "in-use" }));
         await register.SaveChangesAsync(ct);

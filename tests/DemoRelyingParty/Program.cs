@@ -14,6 +14,7 @@ switch (args)
         var settings = JsonSerializer.Deserialize<Settings>(File.ReadAllText(settingsFile), JsonSerializerOptions.Web)!;
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory, WebRootPath = Path.Combine(AppContext.BaseDirectory, "wwwroot") });
         var origin = new Uri(settings.Origin);
+        builder.Logging.SetMinimumLevel(LogLevel.Warning);
         builder.WebHost.UseKestrelHttpsConfiguration();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Parse(origin.Host), origin.Port, l => l.UseHttps(X509Certificate2.CreateFromPemFile(settings.TlsCertificate, settings.TlsKey))));
         var app = builder.Build();
