@@ -23,7 +23,7 @@ internal sealed class HealthModel(DatabaseClock clock, Wakeups wakeups, IEnumera
         : new("database", "データベース (PostgreSQL)", "broken", "応答がありません。サービスの状態と接続先を確かめてください。戻るまで新しいサインインはできません。");
 
     private ComponentHealth Clock() => clock.MayWork ? new("clock", "時計", "ok")
-        : new("clock", "時計", "broken", $"データベースの時計と {clock.Offset?.TotalSeconds:0.0} 秒ずれています。時刻同期を直してください。");
+        : new("clock", "時計", "broken", "データベースの時計とのずれが大きすぎます。時刻同期を直してください。");
 
     private ComponentHealth Redis() => wakeups.Connected switch
     {

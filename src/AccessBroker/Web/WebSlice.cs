@@ -32,6 +32,8 @@ internal static class WebSlice
     internal static void UseWeb(this WebApplication app)
     {
         app.UseExceptionHandler(errors => errors.Run(AnswerErrorAsync));
+        // 401, 403, 404 … without a body get a page for people, and a problem for machines.
+        app.UseStatusCodePagesWithReExecute("/problem/{0}");
         app.Use(SecurityHeaders);
         app.Use(SameOrigin);
         app.Use(WithinClockTolerance);
@@ -70,10 +72,10 @@ internal static class WebSlice
         if (HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || HttpMethods.IsOptions(request.Method)) return next(context);
         // The protocol's endpoints authenticate by code, assertion or token, never by cookie; a relying party may post the user to /connect/authorize.
         if (request.Path.StartsWithSegments("/connect", StringComparison.Ordinal)) return next(context);
-        var origin = request.Headers.Origin.ToString();
+        // Every browser says where a request to an https origin comes from, and no page can change it; Origin is "null" under our no-referrer policy.
         var site = request.Headers["Sec-Fetch-Site"].ToString();
-        var own = context.RequestServices.GetRequiredService<BrokerOptions>().Issuer;
-        if ((origin.Length == 0 && site.Length == 0) || origin == own || (origin.Length == 0 && site == "same-origin")) return next(context);
+        var origin = request.Headers.Origin.ToString();
+        if (site.Length > 0 ? site == "same-origin" : origin.Length == 0 || origin == context.RequestServices.GetRequiredService<BrokerOptions>().Issuer) return next(context);
         return Problems.Json(StatusCodes.Status403Forbidden, "web.cross-origin", "別のサイトからの操作は受け付けません。").ExecuteAsync(context);
     }
 

@@ -114,7 +114,7 @@ public class BrokerHost : IAsyncLifetime
         AllowAutoRedirect = false,
         UseCookies = cookies is not null,
         CookieContainer = cookies ?? new(),
-        SslOptions = { CertificateChainPolicy = Trust() },
+        SslOptions = { CertificateChainPolicy = Trust(), TargetHost = "localhost" },
         ConnectCallback = async (context, ct) =>
         {
             var socket = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp) { NoDelay = true };

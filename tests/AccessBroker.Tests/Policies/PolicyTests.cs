@@ -1,0 +1,75 @@
+using System.Text.Json;
+using AccessBroker.Lockout;
+using AccessBroker.Policies;
+using AccessBroker.Sessions;
+using AccessBroker.SignIn;
+using AccessBroker.Tests.Support;
+
+namespace AccessBroker.Tests.Policies;
+
+/// <summary>The policies of the city: each valid as it stands, each refused with one thing changed.</summary>
+public sealed class PolicyTests
+{
+    private static readonly string Directory = Path.Combine(Place.Root, "policies");
+
+    private static string Changed<T>(string name, string from, string to) where T : IPolicy
+    {
+        var text = File.ReadAllText(Path.Combine(Directory, name + ".yaml"));
+        Assert.Contains(from, text, StringComparison.Ordinal);
+        var copy = System.IO.Directory.CreateTempSubdirectory().FullName;
+        File.WriteAllText(Path.Combine(copy, name + ".yaml"), text.Replace(from, to, StringComparison.Ordinal));
+        return Assert.Throws<PolicyException>(() => PolicyFiles.Load<T>(copy, name)).Message;
+    }
+
+    [Fact]
+    public void The_citys_policies_are_valid()
+    {
+        Assert.Equal(3, PolicyFiles.Load<LockoutPolicy>(Directory, "lockout").OperatorAtTerminal.Failures);
+        Assert.Equal(TimeSpan.FromSeconds(5), PolicyFiles.Load<SessionsPolicy>(Directory, "sessions").Lease);
+        Assert.True(PolicyFiles.Load<SignInPolicy>(Directory, "sign-in").IsOpenAt(new(23, 59)));
+        PolicyFiles.Load<RolesPolicy>(Directory, "roles");
+    }
+
+    [Fact]
+    public void A_value_out_of_range_unknown_missing_or_doubled_is_refused_and_named()
+    {
+        Assert.Contains("operator-at-terminal.failures (6) must be below card-limit (6)", Changed<LockoutPolicy>("lockout", "failures: 3 ", "failures: 6 "), StringComparison.Ordinal);
+        Assert.Contains("terminal.failures must be 2 to 50, but is 1000", Changed<LockoutPolicy>("lockout", "failures: 10", "failures: 1000"), StringComparison.Ordinal);
+        Assert.Contains("no duration", Changed<LockoutPolicy>("lockout", "window: 15m", "window: 15 minutes"), StringComparison.Ordinal);
+        Assert.Contains("colour", Changed<LockoutPolicy>("lockout", "card-limit: 6", "card-limit: 6\ncolour: red"), StringComparison.Ordinal);
+        Assert.Contains("lease must be", Changed<SessionsPolicy>("sessions", "lease: 5s", "lease: 5m"), StringComparison.Ordinal);
+        Changed<SessionsPolicy>("sessions", "idle: 30m", "");
+        Changed<SessionsPolicy>("sessions", "idle: 30m", "idle: 30m\nidle: 8h");
+        Assert.Contains("must be before", Changed<SignInPolicy>("sign-in", "hours-until: \"24:00\"", "hours-until: \"00:00\""), StringComparison.Ordinal);
+        Assert.Contains("no operation", Changed<RolesPolicy>("roles", "history.read,", "everything,"), StringComparison.Ordinal);
+        Assert.Throws<PolicyException>(() => PolicyFiles.Load<LockoutPolicy>("/nowhere", "lockout"));
+    }
+
+    [Theory, Trait("Requirement", "IDN-13")]
+    [InlineData("08:30", "17:15", "08:29", false), InlineData("08:30", "17:15", "08:30", true), InlineData("08:30", "17:15", "17:14", true), InlineData("08:30", "17:15", "17:15", false)]
+    public void Sign_in_hours(string from, string until, string at, bool open) =>
+        Assert.Equal(open, (PolicyFiles.Load<SignInPolicy>(Directory, "sign-in") with { HoursFrom = from, HoursUntil = until }).IsOpenAt(TimeOnly.Parse(at, System.Globalization.CultureInfo.InvariantCulture)));
+
+    [Fact]
+    public void The_matrix_of_roles_and_operations_is_the_reviewed_one()
+    {
+        var roles = PolicyFiles.Load<RolesPolicy>(Directory, "roles");
+        var lines = File.ReadAllLines(Path.Combine(Directory, "expected-matrix.txt")).Where(l => !l.StartsWith('#')).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).ToList();
+        var operations = lines[0][1..];
+        Assert.Equal(roles.Roles.Values.SelectMany(o => o).Distinct().Order(), operations.Order());
+        var table = lines.Skip(1).Where(l => l[0] != "must-not").ToList();
+        Assert.Equal(roles.Roles.Keys.Order(), table.Select(l => l[0]).Order());
+        Assert.All(table, line => Assert.Equal(line[1..], operations.Select(o => roles.Allows([line[0]], o) ? "✔" : "✘")));
+        Assert.All(lines.Where(l => l[0] == "must-not"), l => Assert.False(roles.Allows([l[1]], l[2])));
+        Assert.False(roles.Allows(["nobody"], "history.read"));
+    }
+
+    [Theory]
+    [InlineData("lockout", typeof(LockoutPolicy)), InlineData("sessions", typeof(SessionsPolicy)), InlineData("sign-in", typeof(SignInPolicy)), InlineData("roles", typeof(RolesPolicy))]
+    public void Each_schema_names_the_same_values_as_the_code(string name, Type policy)
+    {
+        var schema = JsonElement.Parse(File.ReadAllText(Path.Combine(Directory, "schema", name + ".schema.json")));
+        var inSchema = schema.GetProperty("properties").EnumerateObject().Select(p => p.Name).Order();
+        Assert.Equal(inSchema, policy.GetProperties().Where(p => p.CanWrite).Select(p => string.Concat(p.Name.Select((c, i) => i > 0 && char.IsUpper(c) ? $"-{char.ToLowerInvariant(c)}" : $"{char.ToLowerInvariant(c)}"))).Order());
+    }
+}
