@@ -16,6 +16,7 @@ internal sealed class Slices(IReadOnlyCollection<Type> types, string root)
 
     private static string? SliceOf(Type type, string root)
     {
+        while (type.DeclaringType is { } outer) type = outer;
         // A Razor page's generated type counts for the folder its file lies in: AspNetCoreGeneratedDocument.SignIn_Home.
         if (type.Namespace == "AspNetCoreGeneratedDocument") return type.Name.Split('_') is [var folder, _, ..] && folder.Length > 0 ? folder : null;
         return type.Namespace is { } ns && ns.StartsWith(root + ".", StringComparison.Ordinal) ? ns[(root.Length + 1)..].Split('.')[0] : null;

@@ -15,7 +15,7 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
     public sealed class Host : BrokerHost, IAsyncLifetime
     {
         public byte[] Secret { get; private set; } = [];
-        public string Hsm => Path.Combine(DataDirectory, "hsm");
+        public static string Hsm => Path.Combine(Place.Directory, "known-hsm");
 
         protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Hsm__PinFile", $"{Hsm}/pin"), new("Hsm__Environment__P11_KIT_SERVER_ADDRESS", $"unix:path={Hsm}/run/hsm.sock")];
 
@@ -60,6 +60,7 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
         {
             await Place.RunAsync(Path.Combine(Place.Root, "hsm-sim/hsm"), ["stop", Hsm]);
             await DisposeAsync();
+            Directory.Delete(Hsm, recursive: true);
         }
     }
 
@@ -72,7 +73,7 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
         await terminal.InsertAsync("sato");
         await browser.TokensAsync(terminal);
         for (var i = 0; i < 20; i++) (await browser.TokenAsync(TestBrowser.Parameter((await browser.AuthorizeAsync()).Headers.Location!, "code"))).EnsureSuccessStatusCode();
-        var hsmPin = await File.ReadAllTextAsync($"{broker.Hsm}/pin");
+        var hsmPin = await File.ReadAllTextAsync($"{Host.Hsm}/pin");
         var secrets = Forms("HSM key", broker.Secret).Concat(Forms("card PIN", Encoding.ASCII.GetBytes(Place.Pin), text: true)).Concat(Forms("HSM PIN", Encoding.ASCII.GetBytes(hsmPin), text: true)).ToList();
 
         // Positive control: a process that holds a known key on purpose is found out by the same scan.

@@ -14,7 +14,7 @@ public sealed class JoseTests
     [Fact]
     public void Wycheproof_json_web_signatures()
     {
-        var (accepted, refused) = (0, 0);
+        var accepted = new List<int>();
         foreach (var group in Read("wp_json_web_signature.json").GetProperty("testGroups").EnumerateArray())
         {
             var key = group.TryGetProperty("public", out var given) ? given : group.GetProperty("private");
@@ -22,13 +22,11 @@ public sealed class JoseTests
             {
                 var token = test.GetProperty("jws").ValueKind == JsonValueKind.String ? test.GetProperty("jws").GetString()! : "";
                 var verified = CompactJws.Verify(token, key) is not null;
-                var (id, result, comment) = (test.GetProperty("tcId").GetInt32(), test.GetProperty("result").GetString(), test.GetProperty("comment").GetString());
-                // No false accept, ever. False refusals: other algorithms, and two vectors that are "valid" only to lax base64 decoders.
-                if (verified) Assert.True(result != "invalid", $"{id} {comment}");
-                if (verified) accepted++; else refused++;
+                if (verified) accepted.Add(test.GetProperty("tcId").GetInt32());
             }
         }
-        Assert.True(accepted >= 10, $"{accepted} accepted, {refused} refused");
+        // Every valid ES256 and PS256 vector, and not one more: other algorithms are refused, and so are the two that only lax base64 decoders call valid.
+        Assert.Equal([18, 272, 273, 274, 275, 287, 288, 378], accepted);
     }
 
     [Fact]
