@@ -11,6 +11,7 @@ internal sealed partial class HsmConnection
     private readonly ChannelReader<HsmCall> _queue;
     private readonly ILogger _log;
     private readonly Dictionary<HsmKey, nuint> _privateKeys = [];
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Pkcs11Session? _session;
     private long _busySince;
     private volatile Action? _abandoned;
@@ -23,6 +24,9 @@ internal sealed partial class HsmConnection
 
     /// <summary>True while a call has been running for longer than <paramref name="deadline"/>.</summary>
     internal bool IsHung(TimeSpan deadline) => Volatile.Read(ref _busySince) is var since && since != 0 && Stopwatch.GetElapsedTime(since) > deadline;
+
+    /// <summary>Completes when the thread has let the module go.</summary>
+    internal Task Ended => _ended.Task;
 
     /// <summary>The thread ends after the call it is in; then <paramref name="ended"/> runs.</summary>
     internal void Abandon(Action ended) => _abandoned = ended;
@@ -54,6 +58,7 @@ internal sealed partial class HsmConnection
         {
             Drop();
             _abandoned?.Invoke();
+            _ended.SetResult();
         }
     }
 

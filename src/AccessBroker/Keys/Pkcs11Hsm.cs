@@ -68,6 +68,8 @@ public sealed partial class Pkcs11Hsm : IHsm, IAsyncDisposable
         _queue.Writer.TryComplete();
         await _supervisor.DisposeAsync();
         foreach (var connection in _connections) connection.Abandon(() => { });
+        // The modules are finalised before the process unloads them; a hung one is not waited for.
+        await Task.WhenAll(_connections.Select(c => c.Ended)).WaitAsync(_options.Deadline).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     [LoggerMessage(LogLevel.Error, "HSM connection {Index} hangs; replaced")]

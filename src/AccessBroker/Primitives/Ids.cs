@@ -11,9 +11,10 @@ public interface IId
 }
 
 /// <summary>The one form every identifier of ours has.</summary>
-internal static class IdForm
+public static class IdForm
 {
-    internal static bool Fits([NotNullWhen(true)] string? text) =>
+    /// <summary>True for 1 to 64 of a-z, A-Z, 0-9, -, _, . and nothing else.</summary>
+    public static bool Fits([NotNullWhen(true)] string? text) =>
         text is { Length: >= 1 and <= 64 } && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
 
     internal static string Require(string text) => Fits(text) ? text : throw new FormatException("not an identifier: 1 to 64 of a-z A-Z 0-9 - _ .");

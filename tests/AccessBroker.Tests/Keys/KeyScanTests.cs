@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Diagnostics;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using AccessBroker.Tests.Support;
 
@@ -17,7 +18,7 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
         public byte[] Secret { get; private set; } = [];
         public static string Hsm => Path.Combine(Place.Directory, "known-hsm");
 
-        protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Hsm__PinFile", $"{Hsm}/pin"), new("Hsm__Environment__P11_KIT_SERVER_ADDRESS", $"unix:path={Hsm}/run/hsm.sock")];
+        protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Hsm__PinFile", $"{Hsm}/pin"), new("Broker__CaDirectory", $"{Hsm}/certificates"), new("Hsm__Environment__P11_KIT_SERVER_ADDRESS", $"unix:path={Hsm}/run/hsm.sock")];
 
         protected override void ChangePolicies(string directory) => MakeHsmAsync().GetAwaiter().GetResult();
 
@@ -38,6 +39,14 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
             foreach (var stored in Directory.GetFiles($"{Hsm}/tokens", "*.object", SearchOption.AllDirectories)) PretendBornInside(stored);
             await Place.RunAsync("chown", ["-R", "accessbroker-hsm", $"{Hsm}/tokens"]);
             File.Delete(file);
+            // Cards of the city are still judged by the city's CA; terminals by this HSM's.
+            Directory.CreateDirectory($"{Hsm}/certificates");
+            File.Copy($"{Place.Directory}/ca/operator-card-ca.pem", $"{Hsm}/certificates/operator-card-ca.pem");
+            var root = new CertificateRequest("CN=Known terminal CA", key, HashAlgorithmName.SHA256);
+            root.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, true, 0, true));
+            root.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(root.PublicKey, false));
+            using var certificate = root.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(2));
+            await File.WriteAllTextAsync($"{Hsm}/certificates/terminal-ca.pem", certificate.ExportCertificatePem());
             await Place.RunAsync(tool, ["start", Hsm]);
         }
 
