@@ -87,7 +87,7 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
 
         // Positive control: a process that holds a known key on purpose is found out by the same scan.
         var planted = RandomNumberGenerator.GetBytes(32);
-        using var guilty = Process.Start(new ProcessStartInfo("bash", ["-c", $"key={Convert.ToHexStringLower(planted)}; echo $key; sleep 60"]) { RedirectStandardOutput = true })!;
+        using var guilty = Process.Start(new ProcessStartInfo("bash", ["-c", $"key={Convert.ToHexStringLower(planted)}; echo $key; sleep 60; true"]) { RedirectStandardOutput = true })!;
         await guilty.StandardOutput.ReadLineAsync();
         Assert.Equal(["planted hex"], (await ScanAsync(guilty.Id, Forms("planted", planted))).Distinct());
         var log = Path.Combine(broker.DataDirectory, "planted.log");
