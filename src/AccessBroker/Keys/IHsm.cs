@@ -58,11 +58,18 @@ public sealed class HsmOptions
     /// <summary>How long a caller waits for one call, 50 ms to 30 s. Default 1 s.</summary>
     public TimeSpan Deadline { get; set; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>CKA_ID, hex, of the key that signs ID tokens. Default 01.</summary>
+    public string TokenKeyId { get; set; } = "01";
+    /// <summary>CKA_ID, hex, of the operator-card CA's key. Default 01.</summary>
+    public string OperatorCardCaKeyId { get; set; } = "01";
+    /// <summary>CKA_ID, hex, of the terminal CA's key. Default 02.</summary>
+    public string TerminalCaKeyId { get; set; } = "02";
+
     /// <summary>Signs ID tokens.</summary>
-    public HsmKey TokenKey => new(SigningToken, "01");
+    public HsmKey TokenKey => new(SigningToken, TokenKeyId);
     /// <summary>Signs operator-card certificates.</summary>
-    public HsmKey OperatorCardCaKey => new(CaToken, "01");
+    public HsmKey OperatorCardCaKey => new(CaToken, OperatorCardCaKeyId);
     /// <summary>Signs terminal certificates.</summary>
-    public HsmKey TerminalCaKey => new(CaToken, "02");
+    public HsmKey TerminalCaKey => new(CaToken, TerminalCaKeyId);
     internal IReadOnlyList<HsmKey> Keys => [TokenKey, OperatorCardCaKey, TerminalCaKey];
 }

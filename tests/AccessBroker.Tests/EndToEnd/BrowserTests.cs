@@ -178,6 +178,16 @@ public sealed class BrowserTests(BrowserTests.Host broker) : IClassFixture<Brows
         Assert.Equal("refused authorization.not-permitted p-1001 t-01", await broker.EventAsync("history.read", "refused authorization.not-permitted p-1001 t-01"));
     }
 
+    [Fact, Trait("Requirement", "NET-13")]
+    public void Broker_and_agent_listen_on_loopback_only()
+    {
+        // /proc/net/tcp: local address in host byte order, state 0A = LISTEN; the last byte of an IPv4 loopback address in that form is 7F.
+        var own = new[] { broker.ProcessId, Environment.ProcessId }.SelectMany(p => Directory.GetFiles($"/proc/{p}/fd")).Select(f => new FileInfo(f).LinkTarget ?? "").Where(t => t.StartsWith("socket:[", StringComparison.Ordinal)).Select(t => t[8..^1]).ToHashSet();
+        var listening = new[] { "tcp", "tcp6" }.SelectMany(t => File.ReadLines($"/proc/net/{t}").Skip(1)).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(f => f[3] == "0A" && own.Contains(f[9])).Select(f => f[1].Split(':')[0]).ToList();
+        Assert.True(listening.Count >= 3);
+        Assert.All(listening, address => Assert.EndsWith("7F", address, StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task The_pages_pass_axe_and_speak_english_on_request()
     {

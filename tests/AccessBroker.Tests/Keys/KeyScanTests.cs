@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using AccessBroker.Keys;
 using AccessBroker.Tests.Support;
 
 namespace AccessBroker.Tests.Keys;
@@ -36,7 +37,9 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
             var softhsm = new Dictionary<string, string?> { ["SOFTHSM2_CONF"] = $"{Hsm}/softhsm2.conf" };
             foreach (var (token, id) in (ReadOnlySpan<(string, string)>)[("signing", "01"), ("ca", "01"), ("ca", "02")]) Import(token, id);
             void Import(string token, string id) => Place.RunAsync("softhsm2-util", ["--import", file, "--token", $"accessbroker-{token}", "--label", $"known-{id}", "--id", id, "--pin", pin], softhsm).GetAwaiter().GetResult();
+            // Objects without the pretence: a key that came from outside.
             foreach (var stored in Directory.GetFiles($"{Hsm}/tokens", "*.object", SearchOption.AllDirectories)) PretendBornInside(stored);
+            Import("signing", "09");
             await Place.RunAsync("chown", ["-R", "accessbroker-hsm", $"{Hsm}/tokens"]);
             File.Delete(file);
             // Cards of the city are still judged by the city's CA; terminals by this HSM's.
@@ -97,6 +100,21 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
 
         Assert.Equal([], (await ScanAsync(broker.ProcessId, secrets)).Distinct());
         Assert.Equal([], Find(Encoding.UTF8.GetBytes(broker.Log), secrets));
+    }
+
+    [Fact, Trait("Requirement", "KEY-01")]
+    public async Task A_key_that_came_from_outside_the_hsm_is_refused()
+    {
+        var options = new HsmOptions { PinFile = $"{Host.Hsm}/pin", Connections = 1, TokenKeyId = "09" };
+        options.Environment["P11_KIT_SERVER_ADDRESS"] = $"unix:path={Host.Hsm}/run/hsm.sock";
+        await using var hsm = new Pkcs11Hsm(options, Microsoft.Extensions.Logging.Abstractions.NullLogger<Pkcs11Hsm>.Instance);
+        Assert.Contains("AlwaysSensitive must be 1", (await Assert.ThrowsAsync<HsmKeyRefusedException>(() => hsm.CheckAsync(default))).Message, StringComparison.Ordinal);
+        // And a broker configured with it does not start.
+        var environment = broker.Environment().ToDictionary(e => e.Key, e => (string?)e.Value);
+        environment["Hsm__TokenKeyId"] = "09";
+        var (exit, _, error) = await Place.RunAsync("dotnet", [Path.Combine(Place.App("broker"), "AccessBroker.dll"), "serve"], environment, mayFail: true);
+        Assert.NotEqual(0, exit);
+        Assert.Contains("AlwaysSensitive", error, StringComparison.Ordinal);
     }
 
     private static List<(string Name, byte[] Bytes)> Forms(string name, byte[] secret, bool text = false) =>
