@@ -91,8 +91,8 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             }
             finally { CryptographicOperations.ZeroMemory(pin); }
             var left = card.TriesLeft();
-            await broker.AskAsync(new() { ["type"] = "pin-failed", ["transaction"] = transaction.Id, ["triesBefore"] = before, ["triesAfter"] = left }, ct);
-            error = left == 0 ? "暗証番号が違います。カードは使えなくなりました。" : $"暗証番号が違います。カードはあと{left}回で使えなくなります。";
+            var answer = await broker.AskAsync(new() { ["type"] = "pin-failed", ["transaction"] = transaction.Id, ["triesBefore"] = before, ["triesAfter"] = left }, ct);
+            error = left == 0 ? "暗証番号が違います。カードは使えなくなりました。" : $"暗証番号が違います。あと{answer.GetProperty("left").GetInt32()}回誤ると、この端末をしばらく使えなくなります(カードの残り {left} 回)。";
         }
     }
 

@@ -95,7 +95,7 @@ internal static class Pages
     }
 
     private static string Open(Sessions.Session session) => $"""
-        <p class="who" id="who"><strong>{WebUtility.HtmlEncode(session.Name)}</strong> さん <span>端末 {WebUtility.HtmlEncode(session.Tokens!.Claims.GetProperty("terminal").GetString())}</span> <a href="/sign-out">サインアウト</a></p>
+        <p class="who" id="who"><span><strong>{WebUtility.HtmlEncode(session.Name)}</strong> さん</span> <span>端末 {WebUtility.HtmlEncode(session.Tokens!.Claims.GetProperty("terminal").GetString())}</span> <a href="/sign-out">サインアウト</a></p>
         <section class="register"><h2>戸籍証明の交付(デモ・架空の記録)</h2>
         <table><thead><tr><th scope="col">受付</th><th scope="col">証明の種類</th><th scope="col">本籍</th><th scope="col">筆頭者</th></tr></thead>
         <tbody><tr><td>0001</td><td>全部事項証明</td><td>見本市見本町1丁目</td><td>見本 一郎</td></tr><tr><td>0002</td><td>個人事項証明</td><td>見本市例示台2番地</td><td>例示 花子</td></tr></tbody></table></section>

@@ -20,7 +20,7 @@
 
   const drawCards = (state) => {
     const inside = new Set(state.readers.map((reader) => reader.card));
-    if (chosen === null || inside.has(chosen)) chosen = state.cards.find((card) => !inside.has(card)) ?? null;
+    if (inside.has(chosen)) chosen = null;
     drawer.replaceChildren(...state.cards.map((card) => {
       const button = make("button", { type: "button", className: "card", disabled: inside.has(card), textContent: card });
       button.setAttribute("role", "radio");
@@ -45,7 +45,7 @@
 
   const place = (reader) => {
     const slot = make("div", { className: reader.card ? "slot full" : "slot" }, make("span", { textContent: reader.card ? `読み取り機: ${reader.card}` : "読み取り機: 空" }));
-    const button = make("button", { type: "button", className: "act strong", disabled: !reader.card && !chosen, textContent: reader.card ? "カードを抜く" : `${chosen ?? "カード"} を差し込む` });
+    const button = make("button", { type: "button", className: "act strong", disabled: !reader.card && !chosen, textContent: reader.card ? "カードを抜く" : chosen ? `${chosen} を差し込む` : "カードを選んでください" });
     button.addEventListener("click", () => reader.card ? act(`readers/${reader.index}/remove`) : act(`readers/${reader.index}/insert`, { card: chosen }));
     slot.append(button);
     const open = make("a", { className: "act", href: reader.place.url, target: "_blank", rel: "noreferrer", textContent: "業務を開く" });
@@ -63,6 +63,16 @@
     places.replaceChildren(...state.readers.filter((reader) => reader.place).map(place));
     if (focus) [...document.querySelectorAll("button")].find((button) => button.textContent === focus)?.focus();
   };
+  // The keyboard types on the first open pad.
+  document.addEventListener("keydown", (event) => {
+    const pad = document.querySelector(".pad");
+    if (!pad || event.ctrlKey || event.altKey || event.metaKey) return;
+    const label = /^[0-9]$/.test(event.key) ? event.key : { Backspace: "消す", Enter: "確定", Escape: "取り消す" }[event.key];
+    const button = label && [...pad.querySelectorAll("button")].find((candidate) => candidate.textContent === label);
+    if (!button) return;
+    event.preventDefault();
+    button.click();
+  });
   setInterval(() => refresh().catch(() => { message.textContent = "シミュレーターが応答しません。"; }), 400);
   refresh();
 })();

@@ -47,6 +47,7 @@ internal sealed class LatestModel(Store store, TimeProvider time) : PageModel
         "terminals.attach" => "端末の接続",
         "lockout.lock" => "ロック",
         "lockout.unlock-terminal" => "端末のロック解除",
+        "setup.seed" => "初期登録",
         "history.read" => "操作履歴の閲覧",
         "oidc.authorize" => "業務システムからの要求",
         "oidc.token" => "トークンの発行",

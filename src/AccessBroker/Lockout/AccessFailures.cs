@@ -36,12 +36,19 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
         return locks;
     }
 
+    /// <summary>Further failures of this person at this terminal until it is locked for them, at least 1.</summary>
+    public async Task<int> LeftAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct)
+    {
+        var counter = await LockoutStore.FindAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), ct);
+        return Math.Max(1, policy.OperatorAtTerminal.Failures - (counter?.Failures.Count(f => counter.Now - f < policy.OperatorAtTerminal.Window) ?? 0));
+    }
+
     private async Task CountAsync(UnitOfWork work, string subject, LockoutLimit limit, string reason, TerminalId terminal, PersonId? person, List<Lock> locks, CancellationToken ct)
     {
         var counter = await LockoutStore.AddAsync(work, subject, person, limit, ct);
         if (LockoutRule.LockedUntil(counter.Failures, limit, counter.Now) is not { } until) return;
         locks.Add(new(reason, until));
-        work.Record(new("lockout.lock", HistoryOutcome.Ended, reason) { Terminal = terminal, Person = person, Details = new Dictionary<string, string> { ["until"] = $"{until:O}" } }, time.GetUtcNow());
+        work.Record(new("lockout.lock", HistoryOutcome.Ended, reason) { Terminal = terminal, Person = person, Details = new Dictionary<string, string> { ["until"] = $"{until.ToUniversalTime():yyyy-MM-ddTHH:mm:ssZ}" } }, time.GetUtcNow());
         Locked(log, subject, until);
     }
 

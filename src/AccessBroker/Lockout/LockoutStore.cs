@@ -16,6 +16,14 @@ internal static class LockoutStore
     internal static async Task<Counter?> FindAsync(UnitOfWork work, string subject, CancellationToken ct) =>
         await work.FindAsync($"select subject, failures, last_by, version, clock_timestamp() from lockout.counters where subject = {subject}", ReadCounter, ct);
 
+    /// <summary>The counters of a terminal: its own, and those of persons at it.</summary>
+    internal static Task<List<Counter>> OfTerminalAsync(UnitOfWork work, TerminalId terminal, CancellationToken ct) => work.QueryAsync(
+        $"select subject, failures, last_by, version, clock_timestamp() from lockout.counters where subject = {Terminal(terminal)} or (subject like 'operator-at-terminal:%' and split_part(subject, '@', 2) = {terminal}) order by subject", ReadCounter, ct);
+
+    /// <summary>All counters with failures.</summary>
+    internal static Task<List<Counter>> AllAsync(UnitOfWork work, CancellationToken ct) => work.QueryAsync(
+        $"select subject, failures, last_by, version, clock_timestamp() from lockout.counters where cardinality(failures) > 1 order by subject limit 1000", ReadCounter, ct);
+
     /// <summary>
     /// Adds a failure and returns the counter after it. One statement: parallel failures queue on the row and none is lost. A failure while
     /// the counter is locked is not added (the caller checks first; a racing one must not prolong the lock).

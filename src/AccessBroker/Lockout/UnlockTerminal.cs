@@ -2,35 +2,56 @@ using System.Diagnostics;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Primitives;
+using AccessBroker.Terminals;
 
 namespace AccessBroker.Lockout;
 
-/// <summary>The responsible person or an administrator clears a terminal's failures early; never one's own. Ours: the sources are silent on unlocking.</summary>
-internal sealed class UnlockTerminal(Store store, TimeProvider time)
+/// <summary>
+/// The responsible person or an administrator clears early what locks a terminal, for everyone or for single operators there; never what
+/// one's own failures locked. Ours: the sources are silent on unlocking. A lock on an operator everywhere is the PIN manager's to lift.
+/// </summary>
+internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, TimeProvider time)
 {
-    internal enum Outcome { Unlocked, NotLocked, OwnFailures, ChangedMeanwhile }
+    internal enum Outcome { Unlocked, NoSuchTerminal, NotLocked, OwnFailures, ChangedMeanwhile }
 
     internal async Task<Outcome> RunAsync(TerminalId terminal, PersonId by, string reason, CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
-        var outcome = await TryAsync(work, LockoutStore.Terminal(terminal), by, ct);
-        var entry = new HistoryEvent("lockout.unlock-terminal", HistoryOutcome.Done) { Person = by, Terminal = terminal, Details = new Dictionary<string, string> { ["why"] = reason } };
+        if (await TerminalRegister.FindAsync(work, terminal, ct) is null) return Outcome.NoSuchTerminal;
+        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, ct)).Where(c => LockedUntil(c, policy) is not null).ToList();
+        var outcome = await TryAsync(work, locked, terminal, by, ct);
+        var entry = new HistoryEvent("lockout.unlock-terminal", HistoryOutcome.Done) { Person = by, Terminal = terminal, Details = new Dictionary<string, string> { ["why"] = reason, ["what"] = string.Join(' ', locked.Select(c => c.Subject)) } };
+        if (outcome == Outcome.ChangedMeanwhile)
+        {
+            // Some counters may be cleared in this transaction already: nothing of it is kept.
+            await store.RecordAsync(entry with { Outcome = HistoryOutcome.Refused, Reason = "lockout.changed-meanwhile" }, time.GetUtcNow(), ct);
+            return outcome;
+        }
         work.Record(outcome switch
         {
             Outcome.Unlocked => entry,
             Outcome.NotLocked => entry with { Outcome = HistoryOutcome.Refused, Reason = "lockout.not-locked" },
             Outcome.OwnFailures => entry with { Outcome = HistoryOutcome.Refused, Reason = "lockout.own-failures" },
-            Outcome.ChangedMeanwhile => entry with { Outcome = HistoryOutcome.Refused, Reason = "lockout.changed-meanwhile" },
             _ => throw new UnreachableException($"{outcome}"),
         }, time.GetUtcNow());
         await work.CommitAsync(ct);
         return outcome;
     }
 
-    private static async Task<Outcome> TryAsync(UnitOfWork work, string subject, PersonId by, CancellationToken ct)
+    /// <summary>Until when a counter locks, by the policy of its kind; null: open.</summary>
+    internal static DateTimeOffset? LockedUntil(LockoutStore.Counter counter, LockoutPolicy policy) => LockoutRule.LockedUntil(counter.Failures, counter.Subject.Split(':')[0] switch
     {
-        if (await LockoutStore.FindAsync(work, subject, ct) is not { Failures.Length: > 0 } counter) return Outcome.NotLocked;
-        if (counter.LastBy == by) return Outcome.OwnFailures;
-        return await LockoutStore.TryClearAsync(work, subject, counter.Version, ct) ? Outcome.Unlocked : Outcome.ChangedMeanwhile;
+        "terminal" => policy.Terminal,
+        "operator-at-terminal" => policy.OperatorAtTerminal,
+        _ => policy.Operator,
+    }, counter.Now);
+
+    private static async Task<Outcome> TryAsync(UnitOfWork work, List<LockoutStore.Counter> locked, TerminalId terminal, PersonId by, CancellationToken ct)
+    {
+        if (locked.Count == 0) return Outcome.NotLocked;
+        if (locked.Exists(c => c.LastBy == by || c.Subject == LockoutStore.OperatorAtTerminal(by, terminal))) return Outcome.OwnFailures;
+        foreach (var counter in locked)
+            if (!await LockoutStore.TryClearAsync(work, counter.Subject, counter.Version, ct)) return Outcome.ChangedMeanwhile;
+        return Outcome.Unlocked;
     }
 }

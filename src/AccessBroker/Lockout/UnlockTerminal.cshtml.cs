@@ -24,6 +24,7 @@ internal sealed class UnlockTerminalModel(UnlockTerminal unlock) : PageModel
     public async Task<IActionResult> OnPostAsync(CancellationToken ct)
     {
         var outcome = await unlock.RunAsync(Terminal, PersonId.Of(User), Reason, ct);
+        if (outcome == UnlockTerminal.Outcome.NoSuchTerminal) return NotFound();
         (Succeeded, Message, Response.StatusCode) = outcome switch
         {
             UnlockTerminal.Outcome.Unlocked => (true, "端末のロックを解除しました。", StatusCodes.Status200OK),

@@ -1,4 +1,3 @@
-using System.Globalization;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Primitives;
@@ -72,6 +71,4 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
             return new(transaction, (browser, address) => Secret.Same(browser, expected) && address == transaction.Address);
         }, ct);
 
-    /// <summary>For the page: the local time a lock ends, or null.</summary>
-    internal static DateTimeOffset? Until(string? told) => DateTimeOffset.TryParse(told, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var until) ? until : null;
 }

@@ -13,7 +13,6 @@ internal sealed class HomeModel(Store store, IAuthorizationService authorization
 {
     public string? Name { get; private set; }
     public string TerminalName { get; private set; } = "";
-    public string TerminalCode { get; private set; } = "";
     public IReadOnlyList<HeldPost> Posts { get; private set; } = [];
     public bool MayReadHistory { get; private set; }
     public bool MayUnlock { get; private set; }
@@ -23,9 +22,8 @@ internal sealed class HomeModel(Store store, IAuthorizationService authorization
         if (User.Identity?.IsAuthenticated != true) return;
         await using var work = await store.BeginAsync(ct);
         var person = await PeopleRegister.FindValidAsync(work, PersonId.Of(User), time.GetUtcNow(), ct);
-        TerminalCode = User.FindFirstValue("terminal")!;
         (Name, Posts) = (person?.Name ?? PersonId.Of(User).Value, person?.Posts ?? []);
-        TerminalName = (await TerminalRegister.FindAsync(work, TerminalId.Parse(TerminalCode), ct))?.Name ?? "";
+        TerminalName = (await TerminalRegister.FindAsync(work, TerminalId.Parse(User.FindFirstValue("terminal")!), ct))?.Name ?? "";
         MayReadHistory = (await authorization.AuthorizeAsync(User, "history.read")).Succeeded;
         MayUnlock = (await authorization.AuthorizeAsync(User, "terminals.unlock")).Succeeded;
     }

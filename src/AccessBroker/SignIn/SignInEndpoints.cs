@@ -1,3 +1,4 @@
+using System.Globalization;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Primitives;
@@ -19,7 +20,8 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
     {
         internal static State Of(Transaction transaction) => transaction.State switch
         {
-            "locked" => new("locked", null, null, CompleteSignIn.Until(transaction.Told) is { } until ? JapaneseTime.TimeOfDay(until) : null),
+            "locked" => transaction.Told?.Split(' ') is [var whose, var end] && DateTimeOffset.TryParse(end, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var until)
+                ? new("locked", null, whose, JapaneseTime.TimeOfDay(until)) : new("locked", null, null, null),
             "refused" => new("refused", transaction.Told, null, null),
             "cancelled" => new("cancelled", null, transaction.Told, null),
             var other => new(other, null, null, null),

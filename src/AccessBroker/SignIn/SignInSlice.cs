@@ -39,6 +39,7 @@ public static class SignInSlice
         transaction.MapGet("/state", (HttpContext context, string id, string? seen, SignInEndpoints endpoints, CancellationToken ct) => endpoints.StateAsync(context, id, seen, ct));
         transaction.MapPost("/handle", (HttpContext context, string id, SignInEndpoints endpoints, CancellationToken ct) => endpoints.MakeHandleAsync(context, id, ct)).WithMetadata(new AuditedAttribute("sign-in.make-handle"));
         transaction.MapPost("/complete", (HttpContext context, string id, CompleteSignIn.Posted posted, SignInEndpoints endpoints, CancellationToken ct) => endpoints.CompleteAsync(context, id, posted, ct)).WithMetadata(new AuditedAttribute("sign-in.complete"));
+        app.MapGet("/session", (HttpContext context) => Results.StatusCode(context.User.Identity?.IsAuthenticated == true ? StatusCodes.Status204NoContent : StatusCodes.Status401Unauthorized));
         app.MapPost("/sign-out", async (HttpContext context, LiveSessions sessions) =>
         {
             if (await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], BeginSignIn.AddressOf(context), context.RequestAborted) is { } session) await sessions.EndAsync(session.Id, "sessions.signed-out");

@@ -50,11 +50,14 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
     {
         var receipt = Receipt();
         if (attempt.Lock is null) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
-        await MoveAsync(attempt, attempt.Lock is null ? "refused" : "locked", ct, attempt.Lock is { } locked ? $"{locked.Until:O}" : receipt);
+        await MoveAsync(attempt, attempt.Lock is null ? "refused" : "locked", ct, attempt.Lock is { } locked ? Told(locked) : receipt);
         attempt.Work.Record(Event(attempt, operation, HistoryOutcome.Refused, reason) with { Receipt = receipt }, time.GetUtcNow());
         await attempt.Work.CommitAsync(ct);
         throw new TerminalRequestException(attempt.Lock is null ? "sign-in.refused" : "sign-in.locked");
     }
+
+    /// <summary>What the page is told of a lock: whose it is, and its end.</summary>
+    internal static string Told(Lockout.Lock locked) => $"{(locked.Reason == "lockout.terminal-locked" ? "terminal" : "operator")} {locked.Until:O}";
 
     /// <summary>8 characters that are read on the telephone without confusion: no 0, O, 1, I, L.</summary>
     private static string Receipt() => RandomNumberGenerator.GetString("23456789ABCDEFGHJKMNPQRSTUVWXYZ", 8);
@@ -154,9 +157,10 @@ internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failure
         // A card that was reported lost meanwhile does not count against its person.
         var locks = await failures.CountAsync(work, terminal.Terminal.Id, attempt.Card!.Usable ? attempt.Card.Person : null, ct);
         work.Record(SignInSteps.Event(attempt, "sign-in.pin", HistoryOutcome.Refused, "sign-in.wrong-pin") with { Details = new Dictionary<string, string> { ["triesLeft"] = $"{after}" } }, time.GetUtcNow());
-        if (locks.Count > 0) await steps.MoveAsync(attempt, "locked", ct, $"{locks.Max(l => l.Until):O}");
+        var left = await failures.LeftAsync(work, transaction.Person!.Value, terminal.Terminal.Id, ct);
+        if (locks.Count > 0) await steps.MoveAsync(attempt, "locked", ct, SignInSteps.Told(locks.MaxBy(l => l.Until)!));
         await work.CommitAsync(ct);
-        return locks.Count > 0 ? throw new TerminalRequestException("sign-in.locked") : [];
+        return locks.Count > 0 ? throw new TerminalRequestException("sign-in.locked") : new() { ["left"] = left };
     }
 }
 

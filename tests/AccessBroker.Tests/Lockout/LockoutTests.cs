@@ -107,13 +107,22 @@ public sealed class LockoutStoreTests(BrokerHost broker) : IClassFixture<BrokerH
     }
 
     [Fact, Trait("Requirement", "LCK-06")]
+    public async Task Unlocking_a_terminal_frees_the_operators_locked_there_and_an_unknown_terminal_is_404()
+    {
+        await broker.SqlAsync("insert into lockout.counters (subject, failures, last_by) select 'operator-at-terminal:p-1001@t-02', array_agg(now()), 'p-1001' from generate_series(1, 3)");
+        Assert.Equal(HttpStatusCode.OK, await UnlockAsync("chief", failedBy: null));
+        Assert.Equal(["0"], await broker.SqlAsync("select cardinality(failures) from lockout.counters where subject = 'operator-at-terminal:p-1001@t-02'"));
+        Assert.Equal(HttpStatusCode.NotFound, await UnlockAsync("chief", failedBy: null, "t-99"));
+    }
+
+    [Fact, Trait("Requirement", "LCK-06")]
     public async Task An_operator_may_not_unlock()
     {
         Assert.Equal(HttpStatusCode.Forbidden, await UnlockAsync("sato", failedBy: "p-1002"));
         Assert.Equal("refused authorization.not-permitted p-1001 t-01", await broker.LastEventAsync("lockout.unlock-terminal"));
     }
 
-    private async Task<HttpStatusCode> UnlockAsync(string card, string? failedBy)
+    private async Task<HttpStatusCode> UnlockAsync(string card, string? failedBy, string at = "t-02")
     {
         if (failedBy is not null) await broker.SqlAsync($"insert into lockout.counters (subject, failures, last_by) select 'terminal:t-02', array_agg(now()), '{failedBy}' from generate_series(1, 10) on conflict (subject) do update set failures = excluded.failures, last_by = excluded.last_by");
         var terminal = await broker.TerminalAsync();
@@ -121,7 +130,7 @@ public sealed class LockoutStoreTests(BrokerHost broker) : IClassFixture<BrokerH
         await terminal.InsertAsync(card);
         using var browser = new TestBrowser(broker);
         await browser.SignInAsync(terminal);
-        using var request = new HttpRequestMessage(HttpMethod.Post, "/terminals/t-02/unlock") { Content = new FormUrlEncodedContent(new Dictionary<string, string> { ["Reason"] = "本人に確認" }) };
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"/terminals/{at}/unlock") { Content = new FormUrlEncodedContent(new Dictionary<string, string> { ["Reason"] = "本人に確認" }) };
         request.Headers.Add("Sec-Fetch-Site", "same-origin");
         using var response = await browser.Http.SendAsync(request);
         return response.StatusCode;

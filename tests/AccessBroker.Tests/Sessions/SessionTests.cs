@@ -40,7 +40,7 @@ public sealed class SessionTests(BrokerHost broker) : IClassFixture<BrokerHost>,
         Assert.Equal(["True"], await broker.SqlAsync("select seen_at > now() - interval '1 minute' from sessions.sessions where ended_at is null"));
     }
 
-    private Task PlantAsync(string person, string terminal, string epoch) => broker.SqlAsync($"""
+    private Task<List<string>> PlantAsync(string person, string terminal, string epoch) => broker.SqlAsync($"""
         insert into sessions.leases values ('{terminal}', '{epoch}', 'other-node', now() + interval '1 minute') on conflict (terminal) do nothing;
         insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, auth_time, started_at, seen_at, expires_at)
         values ('{Guid.NewGuid():n}', '\x{Guid.NewGuid():n}', '{person}', 'c', '{terminal}', '127.0.0.1', '{epoch}', 'a', array['sc'], now(), now(), now(), now() + interval '1 hour')

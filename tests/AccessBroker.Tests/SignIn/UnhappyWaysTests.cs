@@ -47,11 +47,12 @@ public sealed class UnhappyWaysTests(BrokerHost broker) : IClassFixture<BrokerHo
         _terminal.Types("11111111", "22222222", "33333333", Place.Pin);
         var (transaction, answer) = await browser.TryAsync(_terminal);
         Assert.Equal(HttpStatusCode.Forbidden, answer.StatusCode);
-        Assert.Contains("あと5回", _terminal.Asked, StringComparison.Ordinal);
-        Assert.Contains("あと4回", _terminal.Asked, StringComparison.Ordinal);
+        Assert.Contains("あと2回誤ると、この端末をしばらく使えなくなります(カードの残り 5 回)", _terminal.Asked, StringComparison.Ordinal);
+        Assert.Contains("あと1回誤ると、この端末をしばらく使えなくなります(カードの残り 4 回)", _terminal.Asked, StringComparison.Ordinal);
         Assert.Equal(3, _terminal.Asked.Split("GETPIN").Length - 1);
         var state = await browser.StateAsync(transaction);
         Assert.Equal("locked", state.GetProperty("value").GetString());
+        Assert.Equal("operator", state.GetProperty("cause").GetString());
         Assert.Matches("^[0-2][0-9]:[0-5][0-9]$", state.GetProperty("until").GetString());
         Assert.Equal("ended lockout.operator-locked-at-terminal p-1001 t-01", await broker.LastEventAsync("lockout.lock"));
         // The right PIN does not help now, and nobody asks for it.

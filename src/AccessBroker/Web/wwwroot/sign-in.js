@@ -14,7 +14,7 @@
     root.dataset.state = state;
     for (const element of root.querySelectorAll("[data-for]")) {
       const cause = element.dataset.cause;
-      element.hidden = element.dataset.for !== state || (cause !== undefined && cause !== (told.cause ?? "cancelled"));
+      element.hidden = element.dataset.for !== state || (cause !== undefined && cause !== (told.cause ?? (state === "locked" ? "terminal" : "cancelled")));
     }
     for (const element of root.querySelectorAll("[data-fill]")) element.textContent = told[element.dataset.fill] ?? "";
     const step = { open: "start", handed: "start", claimed: "card", pin: "pin", proven: "pin" }[state];

@@ -1,0 +1,29 @@
+using AccessBroker.Database;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Mvc.RazorPages;
+
+namespace AccessBroker.Lockout;
+
+/// <summary>What is locked now, and where to unlock it.</summary>
+[Authorize("terminals.unlock")]
+internal sealed class LocksModel(Store store, LockoutPolicy policy) : PageModel
+{
+    /// <summary>One lock: its terminal (null for an operator everywhere), its person (null for a terminal for everyone), its end.</summary>
+    internal sealed record Row(string? Terminal, string? Person, DateTimeOffset Until);
+
+    public IReadOnlyList<Row> Rows { get; private set; } = [];
+
+    public async Task OnGetAsync(CancellationToken ct)
+    {
+        await using var work = await store.BeginAsync(ct);
+        Rows = [.. (await LockoutStore.AllAsync(work, ct)).Select(c => UnlockTerminal.LockedUntil(c, policy) is { } until ? RowOf(c.Subject, until) : null).OfType<Row>()];
+    }
+
+    private static Row RowOf(string subject, DateTimeOffset until) => subject.Split(':', '@') switch
+    {
+        ["terminal", var terminal] => new(terminal, null, until),
+        ["operator-at-terminal", var person, var terminal] => new(terminal, person, until),
+        [_, var person, ..] => new(null, person, until),
+        _ => new(null, subject, until),
+    };
+}
