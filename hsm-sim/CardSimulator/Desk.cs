@@ -29,7 +29,8 @@ internal static class Desk
         app.MapPost("/api/readers/{index:int}/pin", (int index, Digits digits) => At(readers, index, r => Type(pads[r.Index], digits.Pin)));
         app.MapPost("/api/readers/{index:int}/cancel", (int index) => At(readers, index, r => Type(pads[r.Index], null)));
         app.MapPost("/api/readers/{index:int}/prompt", async (int index, PinPad.Prompt prompt, HttpContext context) =>
-            index < 0 || index >= pads.Length ? Results.NotFound()
+            // Who asks gets the digits: programs of the agent's user only, by the socket.
+            index < 0 || index >= pads.Length || context.Connection.LocalIpAddress is not null ? Results.NotFound()
             : await pads[index].AskAsync(prompt, context.RequestAborted) is { } pin ? Results.Json(new { pin }) : Results.NoContent());
         app.UseDefaultFiles();
         app.UseStaticFiles();

@@ -11,19 +11,18 @@ internal sealed class PinPad
 
     internal Prompt? Current { get; private set; }
 
-    /// <summary>Shows a prompt and waits for the digits; null when cancelled. A second prompt cancels the first.</summary>
+    /// <summary>Shows a prompt and waits for the digits; null when cancelled, or when another prompt is open.</summary>
     internal async Task<string?> AskAsync(Prompt prompt, CancellationToken ct)
     {
         var answer = new TaskCompletionSource<string?>(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_gate)
         {
-            _answer?.TrySetResult(null);
+            if (_answer is not null) return null;
             (_answer, Current) = (answer, prompt);
         }
         using var gone = ct.Register(() => answer.TrySetResult(null));
-        var digits = await answer.Task;
-        lock (_gate) { if (_answer == answer) (_answer, Current) = (null, null); }
-        return digits;
+        try { return await answer.Task; }
+        finally { lock (_gate) (_answer, Current) = (null, null); }
     }
 
     /// <summary>The person's answer: digits, or null for cancel. False when nobody asked.</summary>

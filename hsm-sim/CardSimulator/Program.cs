@@ -2,7 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using CardSimulator;
 
-// CardSimulator serve DIRECTORY READERS ORIGIN [PLACES.json]   readers, drawer and desk; DIRECTORY holds drawer/, ifd/ and desk.sock
+// CardSimulator serve DIRECTORY READERS ORIGIN [PLACES.json]   readers, drawer and desk; DIRECTORY holds drawer/, ifd/ and desk/desk.sock
 // CardSimulator pinentry SOCKET READER                          the desk's PIN pad as a pinentry program
 if (args is ["pinentry", var socket, var number, ..])
 {
@@ -17,10 +17,11 @@ if (args is not ["serve", var directory, var count, var origin, .. var rest])
 
 Directory.CreateDirectory(Path.Combine(directory, "drawer"));
 Directory.CreateDirectory(Path.Combine(directory, "ifd"));
+Directory.CreateDirectory(Path.Combine(directory, "desk"));
 var readers = Enumerable.Range(0, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture))
     .Select(i => new Reader(i, Path.Combine(directory, "ifd", $"slot{i}.sock"))).ToArray();
 var places = rest is [var file] ? JsonSerializer.Deserialize<Desk.Place[]>(File.ReadAllBytes(file), JsonSerializerOptions.Web)! : [];
-var deskSocket = Path.Combine(directory, "desk.sock");
+var deskSocket = Path.Combine(directory, "desk", "desk.sock");
 File.Delete(deskSocket);
 
 var builder = WebApplication.CreateBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory, WebRootPath = Path.Combine(AppContext.BaseDirectory, "wwwroot") });

@@ -23,7 +23,7 @@ internal static class LoopbackEndpoint
             if (!context.Request.HasJsonContentType()) return Problem(StatusCodes.Status415UnsupportedMediaType, "agent.json-only");
             SignInRequest? request;
             try { request = await context.Request.ReadFromJsonAsync<SignInRequest>(context.RequestAborted); }
-            catch (System.Text.Json.JsonException) { return Problem(StatusCodes.Status400BadRequest, "agent.malformed"); }
+            catch (Exception e) when (e is System.Text.Json.JsonException or InvalidOperationException or NotSupportedException) { return Problem(StatusCodes.Status400BadRequest, "agent.malformed"); }
             if (request?.Handle is not { } handle || !new Handle(handle).Fits) return Problem(StatusCodes.Status400BadRequest, "agent.malformed");
             var (outcome, code) = await signIn.RunAsync(handle, context.RequestAborted);
             return outcome switch

@@ -25,7 +25,10 @@ internal static class PrepareCard
         return new(card.ReadId(), card.Generate(PivCard.Slot.SignIn), card.Generate(PivCard.Slot.Signature), card.Generate(PivCard.Slot.Possession));
     }
 
-    /// <summary>Writes the certificates and sets the first PIN in place of the factory's.</summary>
+    /// <summary>
+    /// Writes the certificates, sets the first PIN, and replaces the factory's PUK and management key by random ones that nobody keeps: whoever
+    /// knew them could set a PIN of their own. Such a card cannot be unblocked, only replaced; the issuing station will derive both in the HSM.
+    /// </summary>
     internal static void Load(PivCard card, Certificates certificates, string firstPin)
     {
         card.Begin();
@@ -34,6 +37,8 @@ internal static class PrepareCard
         card.WriteCertificate(PivCard.Slot.Signature, certificates.Signature);
         card.WriteCertificate(PivCard.Slot.Possession, certificates.Possession);
         card.ChangePin("123456"u8, Encoding.ASCII.GetBytes(firstPin));
+        card.ChangePuk("12345678"u8, RandomNumberGenerator.GetBytes(8));
+        card.ChangeManagementKey(RandomNumberGenerator.GetBytes(32));
         card.Reset();
     }
 

@@ -24,7 +24,7 @@ internal static class Configuration
     internal static void ConfigureServer(this WebApplicationBuilder builder, BrokerOptions options)
     {
         // Request logs would hold URLs, and URLs of the protocol hold codes and hints. No level shows them.
-        builder.Logging.AddJsonConsole().AddFilter("Microsoft.AspNetCore", LogLevel.Warning).AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None).AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning);
+        builder.Logging.AddJsonConsole(json => json.IncludeScopes = true).AddFilter("Microsoft.AspNetCore", LogLevel.Warning).AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None).AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;

@@ -89,13 +89,21 @@ internal sealed class PivCard(IPcsc pcsc, nint card, uint protocol)
     }
 
     /// <summary>CHANGE REFERENCE DATA: the PIN. Both 6 to 8 digits.</summary>
-    internal void ChangePin(ReadOnlySpan<byte> current, ReadOnlySpan<byte> changed)
+    internal void ChangePin(ReadOnlySpan<byte> current, ReadOnlySpan<byte> changed) => ChangeReference(0x80, current, changed);
+
+    /// <summary>CHANGE REFERENCE DATA: the PUK, 8 bytes.</summary>
+    internal void ChangePuk(ReadOnlySpan<byte> current, ReadOnlySpan<byte> changed) => ChangeReference(0x81, current, changed);
+
+    /// <summary>Sets the management key to AES-256. Vendors' instruction FF, as the YubiKey has it. Needs the current one.</summary>
+    internal void ChangeManagementKey(ReadOnlySpan<byte> aes256) => Require(Send(0xFF, 0xFF, 0xFF, [0x0C, 0x9B, 0x20, .. aes256]), "SET MANAGEMENT KEY");
+
+    private void ChangeReference(byte which, ReadOnlySpan<byte> current, ReadOnlySpan<byte> changed)
     {
         Span<byte> blocks = stackalloc byte[16];
         blocks.Fill(0xFF);
         current.CopyTo(blocks);
         changed.CopyTo(blocks[8..]);
-        try { Require(Send(0x24, 0x00, 0x80, blocks), "CHANGE REFERENCE DATA"); }
+        try { Require(Send(0x24, 0x00, which, blocks), "CHANGE REFERENCE DATA"); }
         finally { CryptographicOperations.ZeroMemory(blocks); }
     }
 

@@ -43,12 +43,13 @@ internal sealed class RefusalMiddleware(RequestDelegate next, Store store, Coale
 
 /// <summary>
 /// Counts equal refusals of unauthenticated callers (same operation, reason, client, address) and writes one event per minute and kind.
-/// At most <see cref="Kinds"/> kinds are kept apart; what is beyond them is counted together.
+/// At most <see cref="Kinds"/> kinds of one operation are kept apart; what is beyond them is counted without its address. A caller must not
+/// choose kinds: clients are named only when they are registered.
 /// </summary>
 public sealed partial class Coalescer(Store store, TimeProvider time, ILogger<Coalescer> log) : BackgroundService
 {
-    /// <summary>Ours: 1,000 kinds a minute.</summary>
-    public const int Kinds = 1_000;
+    /// <summary>Ours: 100 kinds of an operation a minute.</summary>
+    public const int Kinds = 100;
 
     private ConcurrentDictionary<(string Operation, string Reason, string? Client, string? Address), int> _counts = new();
 
@@ -56,7 +57,7 @@ public sealed partial class Coalescer(Store store, TimeProvider time, ILogger<Co
     public void Add(HistoryEvent entry)
     {
         var key = (entry.Operation, entry.Reason, entry.Client, entry.Address);
-        if (_counts.Count >= Kinds && !_counts.ContainsKey(key)) key = ("history.coalesced", "history.too-many-kinds", null, null);
+        if (!_counts.ContainsKey(key) && _counts.Count >= Kinds && _counts.Keys.Count(k => k.Operation == key.Operation) >= Kinds) key = key with { Client = null, Address = null };
         _counts.AddOrUpdate(key, 1, (_, count) => count + 1);
     }
 

@@ -3,7 +3,7 @@ create schema lockout;
 create table lockout.counters (
     subject  text primary key,                        -- terminal:T · operator:P · operator-at-terminal:P@T
     failures timestamptz[] not null,                  -- newest last, at most the limit's count
-    last_by  text,                                    -- the person whose failure came last, when known
+    failed_by text[] not null,                        -- the person behind each failure, '' when unknown
     version  bigint not null default 1
 );
 grant usage on schema lockout to accessbroker;

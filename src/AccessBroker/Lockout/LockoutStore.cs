@@ -7,22 +7,22 @@ namespace AccessBroker.Lockout;
 internal static class LockoutStore
 {
     /// <summary>One counter as the database sees it: failures, newest last, and its own clock.</summary>
-    internal sealed record Counter(string Subject, DateTimeOffset[] Failures, PersonId? LastBy, long Version, DateTimeOffset Now);
+    internal sealed record Counter(string Subject, DateTimeOffset[] Failures, string[] FailedBy, long Version, DateTimeOffset Now);
 
     internal static string Terminal(TerminalId terminal) => $"terminal:{terminal}";
     internal static string Operator(PersonId person) => $"operator:{person}";
     internal static string OperatorAtTerminal(PersonId person, TerminalId terminal) => $"operator-at-terminal:{person}@{terminal}";
 
     internal static async Task<Counter?> FindAsync(UnitOfWork work, string subject, CancellationToken ct) =>
-        await work.FindAsync($"select subject, failures, last_by, version, clock_timestamp() from lockout.counters where subject = {subject}", ReadCounter, ct);
+        await work.FindAsync($"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where subject = {subject}", ReadCounter, ct);
 
     /// <summary>The counters of a terminal: its own, and those of persons at it.</summary>
     internal static Task<List<Counter>> OfTerminalAsync(UnitOfWork work, TerminalId terminal, CancellationToken ct) => work.QueryAsync(
-        $"select subject, failures, last_by, version, clock_timestamp() from lockout.counters where subject = {Terminal(terminal)} or (subject like 'operator-at-terminal:%' and split_part(subject, '@', 2) = {terminal}) order by subject", ReadCounter, ct);
+        $"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where subject = {Terminal(terminal)} or (subject like 'operator-at-terminal:%' and split_part(subject, '@', 2) = {terminal}) order by subject", ReadCounter, ct);
 
     /// <summary>All counters with failures.</summary>
     internal static Task<List<Counter>> AllAsync(UnitOfWork work, CancellationToken ct) => work.QueryAsync(
-        $"select subject, failures, last_by, version, clock_timestamp() from lockout.counters where cardinality(failures) > 1 order by subject limit 1000", ReadCounter, ct);
+        $"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where cardinality(failures) > 1 order by subject limit 1000", ReadCounter, ct);
 
     /// <summary>
     /// Adds a failure and returns the counter after it. One statement: parallel failures queue on the row and none is lost. A failure while
@@ -30,25 +30,26 @@ internal static class LockoutStore
     /// </summary>
     internal static async Task<Counter> AddAsync(UnitOfWork work, string subject, PersonId? by, LockoutLimit limit, CancellationToken ct) =>
         (await work.FindAsync($"""
-            insert into lockout.counters as c (subject, failures, last_by) values ({subject}, array[clock_timestamp()], {by})
+            insert into lockout.counters as c (subject, failures, failed_by) values ({subject}, array[clock_timestamp()], array[coalesce({by}, '')])
             on conflict (subject) do update set
-                failures = case
-                    when cardinality(c.failures) >= {limit.Failures}
-                         and c.failures[cardinality(c.failures)] - c.failures[cardinality(c.failures) - {limit.Failures} + 1] <= {limit.Window}
-                         and clock_timestamp() < c.failures[cardinality(c.failures)] + {limit.LockFor} then c.failures
-                    else (array_append(c.failures, clock_timestamp()))[greatest(1, cardinality(c.failures) + 2 - {limit.Failures}):]
-                end,
-                last_by = excluded.last_by, version = c.version + 1
-            returning subject, failures, last_by, version, clock_timestamp()
+                (failures, failed_by, version) = (select
+                    case when locked then c.failures else (array_append(c.failures, clock_timestamp()))[first:] end,
+                    case when locked then c.failed_by else (c.failed_by || excluded.failed_by)[first:] end,
+                    c.version + 1
+                    from (select greatest(1, cardinality(c.failures) + 2 - {limit.Failures}) as first,
+                        cardinality(c.failures) >= {limit.Failures}
+                        and c.failures[cardinality(c.failures)] - c.failures[cardinality(c.failures) - {limit.Failures} + 1] <= {limit.Window}
+                        and clock_timestamp() < c.failures[cardinality(c.failures)] + {limit.LockFor} as locked) as judged)
+            returning subject, failures, failed_by, version, clock_timestamp()
             """, ReadCounter, ct))!;
 
     /// <summary>False: someone changed the row, nothing written.</summary>
     internal static async Task<bool> TryClearAsync(UnitOfWork work, string subject, long version, CancellationToken ct) =>
         await work.ExecuteAsync($"""
-            update lockout.counters set failures = array[]::timestamptz[], last_by = null, version = version + 1
+            update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], version = version + 1
             where subject = {subject} and version = {version}
             """, ct) == 1;
 
     private static Counter ReadCounter(Npgsql.NpgsqlDataReader r) => new(r.GetString(0), r.GetFieldValue<DateTimeOffset[]>(1),
-        r.IsDBNull(2) ? null : PersonId.Parse(r.GetString(2)), r.GetInt64(3), r.GetFieldValue<DateTimeOffset>(4));
+        r.GetFieldValue<string[]>(2), r.GetInt64(3), r.GetFieldValue<DateTimeOffset>(4));
 }

@@ -49,7 +49,7 @@ internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, TimeProv
     private static async Task<Outcome> TryAsync(UnitOfWork work, List<LockoutStore.Counter> locked, TerminalId terminal, PersonId by, CancellationToken ct)
     {
         if (locked.Count == 0) return Outcome.NotLocked;
-        if (locked.Exists(c => c.LastBy == by || c.Subject == LockoutStore.OperatorAtTerminal(by, terminal))) return Outcome.OwnFailures;
+        if (locked.Exists(c => c.FailedBy.Contains(by.Value) || c.Subject == LockoutStore.OperatorAtTerminal(by, terminal))) return Outcome.OwnFailures;
         foreach (var counter in locked)
             if (!await LockoutStore.TryClearAsync(work, counter.Subject, counter.Version, ct)) return Outcome.ChangedMeanwhile;
         return Outcome.Unlocked;

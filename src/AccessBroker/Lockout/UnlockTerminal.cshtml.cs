@@ -12,7 +12,7 @@ namespace AccessBroker.Lockout;
 [Authorize("terminals.unlock"), Audited("lockout.unlock-terminal")]
 internal sealed class UnlockTerminalModel(UnlockTerminal unlock) : PageModel
 {
-    [BindProperty(SupportsGet = true), Required] public TerminalId Terminal { get; set; }
+    [BindProperty(SupportsGet = true), FromRoute(Name = "terminal"), Required] public TerminalId Terminal { get; set; }
     [BindProperty, Required, StringLength(400, MinimumLength = 2)] public string Reason { get; set; } = "";
 
     /// <summary>What the page says after the attempt; null before it.</summary>

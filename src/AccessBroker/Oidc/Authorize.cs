@@ -22,7 +22,7 @@ internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn 
     internal async Task<IResult> RunAsync(HttpContext context, Parameters parameters, CancellationToken ct)
     {
         // Before client and redirect URI are known to be good, nothing is sent anywhere (RFC 6749 §4.1.2.1).
-        if (await ReadAsync(parameters, ct) is not { } request) return NotRedirected(context, parameters);
+        if (await ReadAsync(parameters, ct) is not { } request) return NotRedirected(context);
         foreach (var check in Checks)
             if (check(request) is { } error) return Back(context, request, error);
         var session = await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], AddressOf(context), ct);
@@ -34,13 +34,13 @@ internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn 
     /// <summary>After the sign-in. The request is used up only when a code is given out.</summary>
     internal async Task<IResult> ResumeAsync(HttpContext context, string? id, CancellationToken ct)
     {
-        if (!Secret.Fits(id) || await FindAsync(id!, BeginSignIn.BrowserOf(context), ct) is not { } kept || await ReadAsync(kept.Parameters, ct) is not { } request) return NotRedirected(context, Parameters.Of([]));
+        if (!Secret.Fits(id) || await FindAsync(id!, BeginSignIn.BrowserOf(context), ct) is not { } kept || await ReadAsync(kept.Parameters, ct) is not { } request) return NotRedirected(context);
         var session = await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], AddressOf(context), ct);
         // The card left in between, or somebody came back without signing in: once more.
         if (session is null || session.AuthTime < kept.CreatedAt) return Results.Redirect(await BeginAsync(context, request, id, ct));
         await using (var work = await store.BeginAsync(ct))
         {
-            if (await work.ExecuteAsync($"delete from oidc.requests where id = {id}", ct) != 1) return NotRedirected(context, kept.Parameters);
+            if (await work.ExecuteAsync($"delete from oidc.requests where id = {id}", ct) != 1) return NotRedirected(context);
             await work.CommitAsync(ct);
         }
         return await IssueCodeAsync(context, request, session, ct);
@@ -109,9 +109,9 @@ internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn 
         return Results.Redirect($"{request.RedirectUri}{(request.RedirectUri.Contains('?', StringComparison.Ordinal) ? '&' : '?')}{string.Join('&', parts)}");
     }
 
-    private IResult NotRedirected(HttpContext context, Parameters parameters)
+    private IResult NotRedirected(HttpContext context)
     {
-        coalescer.Add(new("oidc.authorize", HistoryOutcome.Refused, "oidc.unknown-client-or-redirect-uri") { Client = IdForm.Fits(parameters["client_id"]) ? parameters["client_id"] : null, Address = AddressOf(context) });
+        coalescer.Add(new("oidc.authorize", HistoryOutcome.Refused, "oidc.unknown-client-or-redirect-uri") { Address = AddressOf(context) });
         return Results.Redirect("/connect/error");
     }
 

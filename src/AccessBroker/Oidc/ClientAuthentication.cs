@@ -29,17 +29,17 @@ internal sealed class ClientAuthentication(Store store, BrokerOptions options, T
     }
 
     private static string? UnverifiedSubject(string assertion) =>
-        assertion.Split('.') is [_, var payload, _] && CompactJws.Decode(payload) is { } bytes && CompactJws.ReadClaims(bytes) is { } claims ? Text(claims, "sub") : null;
+        assertion.Split('.') is [_, var payload, _] && CompactJws.Decode(payload) is { } bytes && CompactJws.ReadClaims(bytes) is { } claims ? StrictJson.Text(claims, "sub") : null;
 
     /// <summary>RFC 7523 §3: iss and sub are the client, aud is us, exp is near, nbf and iat are not in the future.</summary>
     private bool ClaimsFit(JsonElement claims, Client client)
     {
         var now = time.GetUtcNow();
-        return Text(claims, "iss") == client.Id && Text(claims, "sub") == client.Id && AudienceFits(claims)
+        return StrictJson.Text(claims, "iss") == client.Id && StrictJson.Text(claims, "sub") == client.Id && AudienceFits(claims)
             && Instant(claims, "exp") is { } exp && exp > now - Leeway && exp <= now + MaxLifetime + Leeway
             && (!claims.TryGetProperty("nbf", out _) || Instant(claims, "nbf") <= now + Leeway)
             && (!claims.TryGetProperty("iat", out _) || Instant(claims, "iat") <= now + Leeway)
-            && Text(claims, "jti") is { Length: > 0 and <= 256 };
+            && StrictJson.Text(claims, "jti") is { Length: > 0 and <= 256 };
     }
 
     private bool AudienceFits(JsonElement claims)
@@ -59,13 +59,11 @@ internal sealed class ClientAuthentication(Store store, BrokerOptions options, T
     {
         await using var work = await store.BeginAsync(ct);
         var fresh = await work.ExecuteAsync($"""
-            insert into oidc.assertions (client, jti_hash, expires_at) values ({client.Id}, {Secret.Hash(Text(claims, "jti")!)}, {Instant(claims, "exp")!.Value + (2 * Leeway)}) on conflict do nothing
+            insert into oidc.assertions (client, jti_hash, expires_at) values ({client.Id}, {Secret.Hash(StrictJson.Text(claims, "jti")!)}, {Instant(claims, "exp")!.Value + (2 * Leeway)}) on conflict do nothing
             """, ct) == 1;
         await work.CommitAsync(ct);
         return fresh;
     }
-
-    private static string? Text(JsonElement claims, string name) => claims.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
     private static DateTimeOffset? Instant(JsonElement claims, string name) =>
         claims.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out var seconds) && seconds is > 0 and < 100_000_000_000 ? DateTimeOffset.FromUnixTimeMilliseconds((long)(seconds * 1000)) : null;

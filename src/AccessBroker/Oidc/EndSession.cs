@@ -30,7 +30,6 @@ internal sealed class EndSession(Store store, LiveSessions sessions, TokenSigner
         if (token is null) return null;
         using var jwks = JsonDocument.Parse(await signer.JwksAsync(ct));
         if (CompactJws.Verify(token, jwks.RootElement) is not { } payload || CompactJws.ReadClaims(payload) is not { } claims) return null;
-        string? Text(string name) => claims.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-        return Text("iss") == options.Issuer && Text("aud") is { } client && SessionId.TryParse(Text("sid"), null, out var session) ? new(client, session) : null;
+        return StrictJson.Text(claims, "iss") == options.Issuer && StrictJson.Text(claims, "aud") is { } client && SessionId.TryParse(StrictJson.Text(claims, "sid"), null, out var session) ? new(client, session) : null;
     }
 }

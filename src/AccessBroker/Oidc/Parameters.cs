@@ -16,7 +16,7 @@ internal sealed class Parameters
     internal static Parameters Of(IEnumerable<KeyValuePair<string, StringValues>> pairs)
     {
         var list = pairs.ToList();
-        var parameters = new Parameters { Malformed = list.Count > MaxCount || list.Any(p => p.Value.Count > 1 || p.Value.ToString().Length > MaxLength || p.Value.ToString().Contains('\0', StringComparison.Ordinal)) };
+        var parameters = new Parameters { Malformed = list.Count > MaxCount || list.Any(p => p.Value.Count > 1 || p.Value.ToString().Length > MaxLength || p.Value.ToString().Contains('\0', StringComparison.Ordinal) || p.Key.Contains('\0', StringComparison.Ordinal)) };
         foreach (var (name, value) in list)
             if (value is [{ Length: > 0 } one]) parameters._values[name] = one;
         return parameters;
@@ -27,7 +27,7 @@ internal sealed class Parameters
     {
         if (request.ContentType?.Split(';')[0].Trim() != "application/x-www-form-urlencoded") return new() { Malformed = true };
         try { return Of(await request.ReadFormAsync(ct)); }
-        catch (Exception e) when (e is InvalidDataException or BadHttpRequestException) { return new() { Malformed = true }; }
+        catch (Exception e) when (e is InvalidDataException or BadHttpRequestException or NotSupportedException or ArgumentException) { return new() { Malformed = true }; }
     }
 
     internal Dictionary<string, string> ToDictionary() => new(_values);

@@ -21,7 +21,7 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
         var parameters = await Parameters.OfFormAsync(context.Request, ct);
         if (parameters.Malformed) return Refuse(context, null, new("invalid_request", "malformed form, or a parameter came twice"));
         var (client, error) = await authentication.RunAsync(context.Request, parameters, ct);
-        if (client is null) return Refuse(context, parameters["client_id"], error!);
+        if (client is null) return Refuse(context, null, error!);
         return parameters["grant_type"] switch
         {
             "authorization_code" => await RedeemAsync(context, client, parameters, ct),
@@ -104,7 +104,7 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
 
     private IResult Refuse(HttpContext context, string? client, OAuthError error)
     {
-        coalescer.Add(new("oidc.token", HistoryOutcome.Refused, $"oidc.{error.Code.Replace('_', '-')}") { Client = IdForm.Fits(client) ? client : null, Address = AddressOf(context) });
+        coalescer.Add(new("oidc.token", HistoryOutcome.Refused, $"oidc.{error.Code.Replace('_', '-')}") { Client = client, Address = AddressOf(context) });
         return error.ToJson();
     }
 

@@ -29,9 +29,9 @@ public sealed class Leases(Store store, SessionsPolicy policy, NodeName node, Ti
         await WriteAsync([terminal], ct);
     }
 
-    /// <summary>Prolongs the leases of all terminals heard of within half a lease, in one statement.</summary>
+    /// <summary>Prolongs the leases of all terminals heard of within a lease, each to a lease after its last beat, in one statement.</summary>
     internal Task RefreshAsync(CancellationToken ct) =>
-        WriteAsync([.. _known.Where(k => time.GetElapsedTime(k.Value.LastBeat) < policy.Lease / 2).Select(k => k.Key)], ct);
+        WriteAsync([.. _known.Where(k => time.GetElapsedTime(k.Value.LastBeat) < policy.Lease).Select(k => k.Key)], ct);
 
     /// <inheritdoc/>
     public void Dispose() => _writing.Dispose();
@@ -47,7 +47,7 @@ public sealed class Leases(Store store, SessionsPolicy policy, NodeName node, Ti
             await using var work = await store.BeginAsync(ct);
             await work.ExecuteAsync($"""
                 insert into sessions.leases (terminal, epoch, node, until)
-                select terminal, epoch, {node.Value}, clock_timestamp() + {policy.Lease} from unnest({rows.Select(r => r.Terminal).ToArray()}, {rows.Select(r => r.Known!.Epoch).ToArray()}) as given (terminal, epoch)
+                select terminal, epoch, {node.Value}, clock_timestamp() + left_over from unnest({rows.Select(r => r.Terminal).ToArray()}, {rows.Select(r => r.Known!.Epoch).ToArray()}, {rows.Select(r => policy.Lease - time.GetElapsedTime(r.Known!.LastBeat)).ToArray()}) as given (terminal, epoch, left_over)
                 order by terminal
                 on conflict (terminal) do update set epoch = excluded.epoch, node = excluded.node, until = excluded.until
                 """, ct);

@@ -18,6 +18,9 @@ internal sealed class SignInAttempt(UnitOfWork work, AttachedTerminal attached, 
     /// <summary>Its signature: DER, over the fields of the step.</summary>
     internal byte[] Signature { get; init; } = [];
 
+    /// <summary>PIN tries the card has left, as read before the prompt.</summary>
+    internal int TriesFound { get; init; }
+
     /// <summary>Set by <see cref="SignInChecks.CardIsKnown"/>.</summary>
     internal Card? Card { get; set; }
     /// <summary>Set by <see cref="SignInChecks.PersonIsValid"/>.</summary>

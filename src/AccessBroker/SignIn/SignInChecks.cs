@@ -34,7 +34,7 @@ internal sealed class SignInChecks
     {
         (_authorities, _failures, _policy, _time) = (authorities, failures, policy, time);
         OnClaim = [BrowserIsAtTheTerminal, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen];
-        OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, PersonIsValid, PersonMaySitHere, PersonIsNotLocked];
+        OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
         OnProof = [CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked];
     }
 
@@ -82,6 +82,13 @@ internal sealed class SignInChecks
     /// <clause>MOJ 第5-4(1)</clause>
     private async Task<string?> PersonMaySitHere(SignInAttempt a, CancellationToken ct) =>
         await TerminalRegister.HasGrantAsync(a.Work, a.Attached.Terminal.Id, a.Card!.Person, _time.GetUtcNow(), ct) ? null : "sign-in.no-grant";
+
+    /// <summary>Refuses nobody: wrong PINs that did not reach us are counted before the lock is judged. <clause>MIC 6.2(4)</clause></summary>
+    private async Task<string?> UnseenTriesAreCounted(SignInAttempt a, CancellationToken ct)
+    {
+        await SignInSteps.NoteTriesAsync(a, a.Card!, a.TriesFound, a.TriesFound, _failures, _time.GetUtcNow(), ct);
+        return null;
+    }
 
     /// <clause>MIC 6.2(4)</clause>
     private async Task<string?> PersonIsNotLocked(SignInAttempt a, CancellationToken ct) =>

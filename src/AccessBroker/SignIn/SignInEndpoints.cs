@@ -40,8 +40,9 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
         var made = Secret.Fits(id) && await work.ExecuteAsync($"""
             update sign_in.transactions set state = 'handed', handle_hash = {Secret.Hash(handle)}, handle_expires_at = clock_timestamp() + {policy.HandleLifetime},
                 told = null, terminal = null, code_hash = null, changed_at = clock_timestamp()
-            where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and state <> 'completed'
+            where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and state in ('open', 'handed', 'refused', 'locked', 'cancelled', 'proven')
             """, ct) == 1;
+        if (!made && await FindAsync(context, id, ct) is { State: "claimed" or "pin" }) return Problems.Json(StatusCodes.Status409Conflict, "sign-in.under-way", "この端末では暗証番号の入力を待っています。それを終えるか取り消してください。");
         if (!made) return Unknown(context, "sign-in.make-handle");
         work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(id)));
         await work.CommitAsync(ct);

@@ -4,6 +4,7 @@ using AccessBroker.History;
 using AccessBroker.Policies;
 using AccessBroker.Sessions;
 using AccessBroker.Terminals;
+using AccessBroker.Web;
 
 namespace AccessBroker.SignIn;
 
@@ -33,8 +34,7 @@ public static class SignInSlice
     internal static void MapSignIn(this IEndpointRouteBuilder app)
     {
         app.MapGet("/sign-in", async (HttpContext context, string? to, BeginSignIn begin, CancellationToken ct) =>
-            // Only a path of ours: "//host" and "/\host" would leave.
-            Results.Redirect(await begin.RunAsync(context, null, "AccessBroker 管理画面", to is ['/', not ('/' or '\\'), ..] && to.Length <= 400 ? to : "/", ct))).RequireRateLimiting(RateLimit);
+            Results.Redirect(await begin.RunAsync(context, null, "AccessBroker 管理画面", LocalPath.OrRoot(to), ct))).RequireRateLimiting(RateLimit);
         var transaction = app.MapGroup("/sign-in/{id}");
         transaction.MapGet("/state", (HttpContext context, string id, string? seen, SignInEndpoints endpoints, CancellationToken ct) => endpoints.StateAsync(context, id, seen, ct));
         transaction.MapPost("/handle", (HttpContext context, string id, SignInEndpoints endpoints, CancellationToken ct) => endpoints.MakeHandleAsync(context, id, ct)).WithMetadata(new AuditedAttribute("sign-in.make-handle"));

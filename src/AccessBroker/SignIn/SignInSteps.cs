@@ -44,12 +44,13 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
 
     /// <summary>
     /// A lock is told with its end; everything else is one same sentence with a receipt number, and the reason is in the history only.
-    /// A refusal counts against the terminal, unless it is the lock itself (it must not prolong itself).
+    /// A refusal of a card counts against the terminal. The lock itself does not (it must not prolong itself), nor does a claim without any
+    /// card: a program on the terminal could lock it for everyone with nothing in its hands.
     /// </summary>
     internal async Task RefuseAsync(SignInAttempt attempt, string operation, string reason, CancellationToken ct)
     {
         var receipt = Receipt();
-        if (attempt.Lock is null) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
+        if (attempt.Lock is null && attempt.Signature.Length > 0) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
         await MoveAsync(attempt, attempt.Lock is null ? "refused" : "locked", ct, attempt.Lock is { } locked ? Told(locked) : receipt);
         attempt.Work.Record(Event(attempt, operation, HistoryOutcome.Refused, reason) with { Receipt = receipt }, time.GetUtcNow());
         await attempt.Work.CommitAsync(ct);
@@ -67,13 +68,17 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
         TerminalMessage.Text(message, "transaction") is { } id && await TransactionStore.LockAsync(work, id, terminal.Terminal.Id, state, ct) is { } transaction && transaction.Epoch == terminal.Epoch
             ? transaction : throw new TerminalRequestException("sign-in.no-such-transaction");
 
-    /// <summary>"PIN tried outside the broker": the card has fewer tries than we last saw.</summary>
-    internal async Task NoteTriesAsync(SignInAttempt attempt, Card card, int triesBefore, int triesNow, CancellationToken ct)
+    /// <summary>
+    /// "PIN tried outside the broker": the card has fewer tries than we last saw. With the card proven present they count like any wrong PIN,
+    /// so that nobody gains tries by keeping a failure from us.
+    /// </summary>
+    internal static async Task NoteTriesAsync(SignInAttempt attempt, Card card, int triesBefore, int triesNow, AccessFailures failures, DateTimeOffset at, CancellationToken ct)
     {
         if (card.TriesLeft is { } known && triesBefore < known)
         {
             var entry = Event(attempt, "cards.pin-tried-elsewhere", HistoryOutcome.Refused, "cards.pin-tried-elsewhere") with { Card = card.Id, Person = card.Person };
-            attempt.Work.Record(entry with { Details = new Dictionary<string, string> { ["known"] = $"{known}", ["found"] = $"{triesBefore}" } }, time.GetUtcNow());
+            attempt.Work.Record(entry with { Details = new Dictionary<string, string> { ["known"] = $"{known}", ["found"] = $"{triesBefore}" } }, at);
+            for (var unseen = triesBefore; unseen < known; unseen++) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, card.Usable ? card.Person : null, ct);
         }
         await CardRegister.NoteTriesAsync(attempt.Work, card.Id, triesNow, ct);
     }
@@ -82,7 +87,7 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
 /// <summary>Reads what an agent sent. Anything malformed refuses the request.</summary>
 internal static class TerminalMessage
 {
-    internal static string? Text(JsonElement message, string name) => message.TryGetProperty(name, out var v) && v.ValueKind == JsonValueKind.String ? v.GetString() : null;
+    internal static string? Text(JsonElement message, string name) => StrictJson.Text(message, name);
 
     internal static int Number(JsonElement message, string name, int most) =>
         message.TryGetProperty(name, out var v) && v.ValueKind == JsonValueKind.Number && v.TryGetInt32(out var number) && number >= 0 && number <= most ? number : throw Malformed();
@@ -131,10 +136,8 @@ internal sealed class ProvePossession(SignInSteps steps, SignInChecks checks) : 
         await using var work = await steps.Store.BeginAsync(ct);
         var transaction = await SignInSteps.FindAsync(work, terminal, request, "claimed", ct);
         using var certificate = TerminalMessage.Certificate(request);
-        var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128) };
+        var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128), TriesFound = TerminalMessage.Number(request, "triesLeft", 15) };
         await steps.RequireAsync(checks.OnPossession, attempt, "sign-in.possession", ct);
-        var tries = TerminalMessage.Number(request, "triesLeft", 15);
-        await steps.NoteTriesAsync(attempt, attempt.Card!, tries, tries, ct);
         await work.ExecuteAsync($"update sign_in.transactions set card = {attempt.Card!.Id}, person = {attempt.Card.Person} where id = {transaction.Id}", ct);
         await steps.MoveAsync(attempt, "pin", ct);
         await work.CommitAsync(ct);
@@ -153,7 +156,7 @@ internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failure
         var transaction = await SignInSteps.FindAsync(work, terminal, request, "pin", ct);
         var attempt = new SignInAttempt(work, terminal, transaction) { Card = await CardRegister.FindAsync(work, transaction.Card!.Value, ct) };
         var (before, after) = (TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15));
-        await steps.NoteTriesAsync(attempt, attempt.Card!, before, after, ct);
+        await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, before, after, failures, time.GetUtcNow(), ct);
         // A card that was reported lost meanwhile does not count against its person.
         var locks = await failures.CountAsync(work, terminal.Terminal.Id, attempt.Card!.Usable ? attempt.Card.Person : null, ct);
         work.Record(SignInSteps.Event(attempt, "sign-in.pin", HistoryOutcome.Refused, "sign-in.wrong-pin") with { Details = new Dictionary<string, string> { ["triesLeft"] = $"{after}" } }, time.GetUtcNow());
@@ -165,7 +168,7 @@ internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failure
 }
 
 /// <summary>The card has signed with 9A after its PIN: the answer is the code that the page must bring.</summary>
-internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignInPolicy policy, TimeProvider time) : ITerminalRequest
+internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignInPolicy policy, AccessFailures failures, TimeProvider time) : ITerminalRequest
 {
     public string Type => "proof";
 
@@ -176,7 +179,7 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignIn
         using var certificate = TerminalMessage.Certificate(request);
         var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128) };
         await steps.RequireAsync(checks.OnProof, attempt, "sign-in.proof", ct);
-        await steps.NoteTriesAsync(attempt, attempt.Card!, TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15), ct);
+        await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15), failures, time.GetUtcNow(), ct);
         var code = Secret.New(16);
         await work.ExecuteAsync($"update sign_in.transactions set code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {policy.CodeLifetime} where id = {transaction.Id}", ct);
         await steps.MoveAsync(attempt, "proven", ct);

@@ -1,6 +1,7 @@
 using System.Net.WebSockets;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using AccessBroker.Primitives;
 
 namespace AccessBroker.Terminals;
 
@@ -50,7 +51,7 @@ internal sealed class FrameStream(WebSocket socket) : IDisposable
     private readonly SemaphoreSlim _sending = new(1);
 
     /// <summary>The next frame; null when the peer closed, or sent what is not one JSON object within the limit.</summary>
-    internal async Task<JsonDocument?> ReadAsync(CancellationToken ct)
+    internal async Task<JsonElement?> ReadAsync(CancellationToken ct)
     {
         var length = 0;
         while (true)
@@ -60,12 +61,7 @@ internal sealed class FrameStream(WebSocket socket) : IDisposable
             if (part.MessageType != WebSocketMessageType.Text) return null;
             length += part.Count;
             if (!part.EndOfMessage) continue;
-            try
-            {
-                var document = JsonDocument.Parse(_buffer.AsMemory(0, length).ToArray(), new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 8 });
-                return document.RootElement.ValueKind == JsonValueKind.Object ? document : null;
-            }
-            catch (JsonException) { return null; }
+            return StrictJson.ParseObject(_buffer.AsMemory(0, length));
         }
     }
 

@@ -31,7 +31,9 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         }
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
         // The newest stream of a terminal is the one that counts: an agent that lost its network comes back before we notice.
-        if (_attached.TryGetValue(terminal.Id, out var older)) await older.CancelAsync();
+        var replaced = _attached.TryGetValue(terminal.Id, out var older);
+        if (older is not null) await older.CancelAsync();
+        await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = terminal.Id, Address = address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = replaced ? "yes" : "no" } }, time.GetUtcNow(), context.RequestAborted);
         _attached[terminal.Id] = ended;
         var attached = new AttachedTerminal(terminal, address);
         using var socket = await context.WebSockets.AcceptWebSocketAsync();
@@ -65,32 +67,31 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, CancellationToken ct)
     {
         using var answering = new SemaphoreSlim(4);
-        using (var hello = await frames.ReadAsync(ct))
-        {
-            if (hello is null || Text(hello.RootElement, "type") != "hello" || Text(hello.RootElement, "epoch") is not { Length: >= 8 and <= 64 } epoch) return;
-            attached.Epoch = epoch;
-        }
+        if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || Epoch(hello) is not { } epoch) return;
+        attached.Epoch = epoch;
         await presence.EpochAsync(attached, "attached");
         await frames.SendAsync(new() { ["type"] = "welcome", ["terminal"] = attached.Terminal.Id.Value, ["name"] = attached.Terminal.Name }, ct);
         while (await frames.ReadAsync(ct) is { } message)
         {
-            switch (Text(message.RootElement, "type"))
+            switch (StrictJson.Text(message, "type"))
             {
-                case "beat" when Text(message.RootElement, "epoch") == attached.Epoch: presence.Beat(attached); break;
+                case "beat" when Epoch(message) == attached.Epoch: presence.Beat(attached); break;
                 // A beat with a new epoch says "changed" even when the change's own message is late or lost.
-                case "presence" or "beat" when Text(message.RootElement, "epoch") is { Length: >= 8 and <= 64 } changed:
+                case "presence" or "beat" when Epoch(message) is { } changed:
                     attached.Epoch = changed;
-                    await presence.EpochAsync(attached, Text(message.RootElement, "cause") ?? "unknown");
+                    await presence.EpochAsync(attached, StrictJson.Text(message, "cause") ?? "unknown");
                     break;
                 case { } type when _requests.TryGetValue(type, out var request):
                     await answering.WaitAsync(ct);
-                    _ = AnswerAsync(request, attached, message.RootElement.Clone(), frames, answering, ct);
+                    _ = AnswerAsync(request, attached, message, frames, answering, ct);
                     break;
                 default: return;
             }
-            message.Dispose();
         }
     }
+
+    /// <summary>The presence epoch of a message: an identifier of 8 to 64 characters, or null.</summary>
+    private static string? Epoch(JsonElement message) => StrictJson.Text(message, "epoch") is { Length: >= 8 } epoch && IdForm.Fits(epoch) ? epoch : null;
 
     private async Task AnswerAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, SemaphoreSlim answering, CancellationToken ct)
     {
@@ -101,6 +102,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
             answer["ok"] = true;
         }
         catch (TerminalRequestException e) { answer = new() { ["ok"] = false, ["code"] = e.Message }; }
+        catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.CharacterNotInRepertoire or PostgresErrorCodes.UntranslatableCharacter) { answer = new() { ["ok"] = false, ["code"] = "terminals.malformed" }; }
         catch (Exception e) when (e is NpgsqlException or HsmUnavailableException or TimeoutException)
         {
             RequestFailed(log, request.Type, attached.Terminal.Id, e);
@@ -117,10 +119,6 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         try { await frames.SendAsync(answer, ct); }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException) { StreamEnded(log, attached.Terminal.Id, e.Message); }
     }
-
-    /// <summary>A text member of a message, or null.</summary>
-    internal static string? Text(JsonElement message, string name) =>
-        message.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
     [LoggerMessage(LogLevel.Information, "the stream of terminal {Terminal} ended: {Why}")]
     private static partial void StreamEnded(ILogger log, TerminalId terminal, string why);

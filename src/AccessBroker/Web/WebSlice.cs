@@ -46,7 +46,7 @@ internal static class WebSlice
         app.MapGet("/language", (HttpContext context, string to, string? back) =>
         {
             if (to is "ja" or "en") context.Response.Cookies.Append("lang", CookieRequestCultureProvider.MakeCookieValue(new RequestCulture(to)), new CookieOptions { Secure = true, HttpOnly = true, SameSite = SameSiteMode.Lax, MaxAge = TimeSpan.FromDays(365) });
-            return Results.Redirect(back is ['/', not ('/' or '\\'), ..] && back.Length <= 400 ? back : "/");
+            return Results.Redirect(LocalPath.OrRoot(back));
         });
         app.MapRazorPages();
     }
@@ -95,6 +95,7 @@ internal static class WebSlice
         var (status, code, detail) = error switch
         {
             IUnavailable away => (503, away.Code, away.Explanation),
+            PostgresException { SqlState: PostgresErrorCodes.CharacterNotInRepertoire or PostgresErrorCodes.UntranslatableCharacter } => (400, "web.bad-request", "要求の形が正しくありません。"),
             NpgsqlException or TimeoutException => (503, "database.unavailable", "データベースが応答しません。しばらくしてから、もう一度お試しください。"),
             BadHttpRequestException bad => (bad.StatusCode, "web.bad-request", "要求の形が正しくありません。"),
             _ => (500, "web.internal-error", "内部エラーが起きました。追跡番号を添えて管理者へ連絡してください。"),
@@ -104,13 +105,12 @@ internal static class WebSlice
         if (context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal))
         {
             context.Response.ContentType = "text/html; charset=utf-8";
-            var trace = System.Diagnostics.Activity.Current?.TraceId.ToString() ?? "";
             await context.Response.WriteAsync(string.Create(CultureInfo.InvariantCulture, $"""
                 <!doctype html><html lang="ja"><meta charset="utf-8"><title>AccessBroker</title><link rel="stylesheet" href="/accessbroker.css">
-                <main class="page"><h1>処理できませんでした</h1><p>{detail}</p><p class="hint">{code} · {trace}</p></main></html>
+                <main class="page"><h1>処理できませんでした</h1><p>{detail}</p><p class="hint">{code} · {context.TraceIdentifier}</p></main></html>
                 """));
         }
-        else await Problems.Json(status, code, detail).ExecuteAsync(context);
+        else await Problems.Json(status, code, detail, context.TraceIdentifier).ExecuteAsync(context);
     }
 
     /// <summary>A page's handler runs even when an id failed to bind; this refuses before it does.</summary>

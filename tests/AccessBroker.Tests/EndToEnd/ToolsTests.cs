@@ -50,6 +50,25 @@ public sealed class ToolsTests : IAsyncLifetime
         Assert.Contains("Successfully verified PIN", await YubicoAsync(null, "-a", "verify-pin", "-P", "123456"), StringComparison.Ordinal);
     }
 
+    [Fact, Trait("Requirement", "CRD-13")]
+    public async Task A_card_of_ours_has_no_factory_puk_and_no_factory_management_key()
+    {
+        await Desk.RemoveAsync(Reader);
+        await Desk.InsertAsync(Reader, "suzuki");
+        try
+        {
+            await Eventually.TrueAsync(async () => (await Place.RunAsync("opensc-tool", ["-r", Name, "-a"], mayFail: true)).Exit == 0, "pcscd sees the card");
+            Assert.NotEqual(0, (await Place.RunAsync("yubico-piv-tool", ["-r", Name, "-a", "unblock-pin", "-P", "12345678", "-N", "111111"], mayFail: true)).Exit);
+            Assert.NotEqual(0, (await Place.RunAsync("yubico-piv-tool", ["-r", Name, "-a", "generate", "-s", "9a", "-A", "ECCP256"], mayFail: true)).Exit);
+            Assert.Equal(0, (await Place.RunAsync("yubico-piv-tool", ["-r", Name, "-a", "verify-pin", "-P", Place.Pin], mayFail: true)).Exit);
+        }
+        finally
+        {
+            await Desk.RemoveAsync(Reader);
+            await Desk.InsertAsync(Reader, Card);
+        }
+    }
+
     [Fact]
     public async Task Pkcs11_tool_signs_with_a_card_of_ours_and_openssl_verifies()
     {

@@ -285,6 +285,39 @@ public sealed class ProtocolTests(BrokerHost broker) : IClassFixture<BrokerHost>
         Assert.DoesNotMatch("<script(?![^>]*src=)|style=|\\son[a-z]+=\"", await response.Content.ReadAsStringAsync());
     }
 
+    [Theory]
+    [InlineData("%2F%09%2Fevil.example"), InlineData("%2F%2Fevil.example"), InlineData("%2F%5Cevil.example"), InlineData("https%3A%2F%2Fevil.example"), InlineData("%2F%0A%2Fevil.example"), InlineData("%2F%00"), InlineData("%2F%E3%81%82")]
+    public async Task A_way_back_that_leads_elsewhere_becomes_the_first_page(string path)
+    {
+        using var browser = new TestBrowser(broker);
+        using var language = await browser.Http.GetAsync(new Uri("/language?to=ja&back=" + path, UriKind.Relative));
+        Assert.Equal("/", language.Headers.Location!.OriginalString);
+        using var signIn = await browser.Http.GetAsync(new Uri("/sign-in?to=" + path, UriKind.Relative));
+        Assert.StartsWith("/sign-in/", signIn.Headers.Location!.OriginalString, StringComparison.Ordinal);
+        Assert.Equal(["/"], await broker.SqlAsync("select return_path from sign_in.transactions order by changed_at desc limit 1"));
+    }
+
+    [Fact]
+    public async Task Texts_that_are_no_texts_are_refused_without_a_fault()
+    {
+        using var client = broker.Client();
+        static string Part(string json) => System.Buffers.Text.Base64Url.EncodeToString(Encoding.Latin1.GetBytes(json));
+        foreach (var assertion in (string[])[$"{Part("{\"alg\":\"ES256\"}")}.{Part("{\"sub\":\"\\ud800\"}")}.AAAA", $"{Part("{\"alg\":\"\\ud800\"}")}.{Part("{\"sub\":\"koseki-demo\"}")}.AAAA",
+            $"{Part("{\"\\ud800\":1}")}.{Part("{\"sub\":\"koseki-demo\"}")}.AAAA", $"{Part("{}")}.{Part("{\"sub\":\"\u00ff\"}")}.AAAA", $"{Part("{}")}.{Part("{\"sub\":\"\\u0000\"}")}.AAAA"])
+        {
+            using var token = await client.PostAsync(new Uri("/connect/token", UriKind.Relative), new FormUrlEncodedContent(new Dictionary<string, string> { ["grant_type"] = "authorization_code", ["client_assertion_type"] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", ["client_assertion"] = assertion }));
+            Assert.Equal("invalid_client", await ErrorAsync(token));
+            using var end = await client.GetAsync(new Uri($"/connect/endsession?id_token_hint={assertion}", UriKind.Relative));
+            Assert.Equal("/signed-out?ask=yes", end.Headers.Location!.OriginalString);
+        }
+        using var odd = new StringContent("a=b", Encoding.ASCII, "application/x-www-form-urlencoded");
+        odd.Headers.ContentType!.CharSet = "utf-7";
+        using var charset = await client.PostAsync(new Uri("/connect/token", UriKind.Relative), odd);
+        Assert.Equal(HttpStatusCode.BadRequest, charset.StatusCode);
+        using var nul = await client.GetAsync(new Uri("/connect/authorize?x%00y=1", UriKind.Relative));
+        Assert.Equal("/connect/error", nul.Headers.Location!.OriginalString);
+    }
+
     [Fact]
     public async Task A_post_from_another_site_is_refused()
     {

@@ -74,7 +74,7 @@ public sealed class UnhappyWaysTests(BrokerHost broker) : IClassFixture<BrokerHo
     [Fact, Trait("Requirement", "LCK-01")]
     public async Task A_locked_terminal_spends_no_pin_try_and_says_until_when()
     {
-        await broker.SqlAsync("insert into lockout.counters (subject, failures) select 'terminal:t-01', array_agg(now() - interval '1 minute') from generate_series(1, 10)");
+        await broker.SqlAsync("insert into lockout.counters (subject, failures, failed_by) select 'terminal:t-01', array_agg(now() - interval '1 minute'), array_agg(''::text) from generate_series(1, 10)");
         using var browser = new TestBrowser(broker);
         await _terminal.InsertAsync("sato");
         var commands = await Desk.CommandsAsync(0);
@@ -165,6 +165,8 @@ public sealed class UnhappyWaysTests(BrokerHost broker) : IClassFixture<BrokerHo
         var (transaction, answer) = await elsewhere.TryAsync(_terminal);
         Assert.Equal(HttpStatusCode.Forbidden, answer.StatusCode);
         await RefusedWithReceiptAsync(elsewhere, transaction);
+        // Nothing was in the caller's hands: the terminal is not locked by it.
+        Assert.Empty(await broker.SqlAsync("select subject from lockout.counters"));
         Assert.DoesNotContain("GETPIN", _terminal.Asked, StringComparison.Ordinal);
         Assert.Equal("refused sign-in.browser-elsewhere - t-01", await broker.LastEventAsync("sign-in.claim"));
     }
@@ -261,9 +263,37 @@ public sealed class UnhappyWaysTests(BrokerHost broker) : IClassFixture<BrokerHo
         using var browser = new TestBrowser(broker);
         await _terminal.InsertAsync("sato");
         await browser.SignInAsync(_terminal);
-        await broker.SqlAsync("update cards.cards set tries_left = 9 where person = 'p-1001'");
+        await broker.SqlAsync("update cards.cards set tries_left = 7 where person = 'p-1001'");
         await browser.SignInAsync(_terminal, ("prompt", "login"));
         Assert.Equal("refused cards.pin-tried-elsewhere p-1001 t-01", await broker.LastEventAsync("cards.pin-tried-elsewhere"));
+    }
+
+    [Fact, Trait("Requirement", "LCK-02")]
+    public async Task Wrong_pins_that_were_kept_from_the_broker_count_all_the_same()
+    {
+        await broker.SqlAsync("update cards.cards set tries_left = 9 where person = 'p-1001'");
+        using var browser = new TestBrowser(broker);
+        await _terminal.InsertAsync("sato");
+        _terminal.Types(Place.Pin);
+        var (transaction, _) = await browser.TryAsync(_terminal);
+        Assert.Equal("operator", (await browser.StateAsync(transaction)).GetProperty("cause").GetString());
+        Assert.DoesNotContain("GETPIN", _terminal.Asked, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("Requirement", "LCK-02")]
+    public async Task A_new_handle_is_refused_while_the_prompt_is_open()
+    {
+        using var browser = new TestBrowser(broker);
+        await _terminal.InsertAsync("sato");
+        var transaction = await browser.OpenAsync();
+        _terminal.Types("wait");
+        var waiting = _terminal.RedeemAsync(await browser.HandleAsync(transaction));
+        await Eventually.TrueAsync(async () => (await browser.StateAsync(transaction)).GetProperty("value").GetString() == "pin", "the prompt is open");
+        using var refused = await browser.PostAsync($"/sign-in/{transaction}/handle", new { });
+        Assert.Equal(HttpStatusCode.Conflict, refused.StatusCode);
+        Assert.Equal("pin", (await browser.StateAsync(transaction)).GetProperty("value").GetString());
+        await _terminal.RemoveAsync();
+        await waiting;
     }
 
     [Fact]

@@ -12,7 +12,7 @@ internal static class Desk
         ConnectCallback = async (_, ct) =>
         {
             var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(Path.Combine(Place.Directory, "cards/desk.sock")), ct);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(Path.Combine(Place.Directory, "cards/desk/desk.sock")), ct);
             return new NetworkStream(socket, ownsSocket: true);
         },
     })

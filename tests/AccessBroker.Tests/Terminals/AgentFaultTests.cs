@@ -111,6 +111,25 @@ public sealed class AgentFaultTests(BrokerHost broker) : IClassFixture<BrokerHos
         Assert.Equal(HttpStatusCode.Forbidden, code.StatusCode);
     }
 
+    [Theory]
+    [InlineData("{\"type\":\"hello\",\"version\":1,\"epoch\":\"abcdefgh\\u0000\"}"), InlineData("{\"type\":\"hello\",\"version\":1,\"epoch\":\"\\ud800abcdefgh\"}"), InlineData("{\"type\":\"\\ud800\"}"), InlineData("[]"), InlineData("{\"type\":\"hello\",\"type\":\"hello\"}"), InlineData("{\"type\":\"beat\"}")]
+    public async Task A_terminal_that_speaks_nonsense_is_cut_off_and_harms_nobody(string frame)
+    {
+        using var browser = new TestBrowser(broker);
+        var (access, _) = await browser.TokensAsync(_terminal);
+        var second = await broker.TerminalAsync("t-02");
+        await second.StopAsync();
+        using var socket = new System.Net.WebSockets.ClientWebSocket();
+        using var certificate = TerminalKey.Load(second.Options.DataDirectory)!;
+        socket.Options.ClientCertificates = [certificate];
+        socket.Options.RemoteCertificateValidationCallback = (_, _, _, _) => true;
+        await socket.ConnectAsync(new Uri($"wss://localhost:{broker.TerminalsPort}/terminals/stream"), default);
+        await socket.SendAsync(Encoding.UTF8.GetBytes(frame), System.Net.WebSockets.WebSocketMessageType.Text, true, default);
+        await Assert.ThrowsAnyAsync<Exception>(async () => { if ((await socket.ReceiveAsync(new byte[100], default)).MessageType == System.Net.WebSockets.WebSocketMessageType.Close) throw new IOException("closed"); });
+        Assert.Equal(HttpStatusCode.OK, (await browser.UserInfoAsync(access)).StatusCode);
+        await second.StartAsync();
+    }
+
     [Fact, Trait("Requirement", "TRM-15")]
     public async Task A_disabled_terminal_signs_nobody_in()
     {

@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using AccessBroker.Primitives;
 
 namespace AccessBroker.Oidc.Jose;
 
@@ -11,8 +12,6 @@ namespace AccessBroker.Oidc.Jose;
 /// </summary>
 internal static class CompactJws
 {
-    private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 16 };
-
     /// <summary>The payload if a key of the set made the signature; else null. Never throws.</summary>
     /// <param name="token">The compact serialisation.</param>
     /// <param name="jwks">A JWK Set (RFC 7517 §5), or one JWK.</param>
@@ -26,15 +25,7 @@ internal static class CompactJws
     }
 
     /// <summary>The members of a payload, or null when it is no JSON object or has a member twice.</summary>
-    internal static JsonElement? ReadClaims(byte[] payload)
-    {
-        try
-        {
-            using var document = JsonDocument.Parse(payload, Strict);
-            return document.RootElement.ValueKind == JsonValueKind.Object ? document.RootElement.Clone() : null;
-        }
-        catch (JsonException) { return null; }
-    }
+    internal static JsonElement? ReadClaims(byte[] payload) => StrictJson.ParseObject(payload);
 
     private static (string Algorithm, string? KeyId)? ReadHeader(byte[] bytes)
     {
@@ -48,9 +39,9 @@ internal static class CompactJws
 
     private static bool Fits(JsonElement key, string algorithm, string? keyId) =>
         key.ValueKind == JsonValueKind.Object
-        && Text(key, "kty") == (algorithm == "ES256" ? "EC" : "RSA")
-        && Text(key, "use") is null or "sig" && (Text(key, "alg") is not { } bound || bound == algorithm)
-        && (keyId is null || Text(key, "kid") is not { } kid || kid == keyId)
+        && StrictJson.Text(key, "kty") == (algorithm == "ES256" ? "EC" : "RSA")
+        && StrictJson.Text(key, "use") is null or "sig" && (StrictJson.Text(key, "alg") is not { } bound || bound == algorithm)
+        && (keyId is null || StrictJson.Text(key, "kid") is not { } kid || kid == keyId)
         && (!key.TryGetProperty("key_ops", out var operations) || (operations.ValueKind == JsonValueKind.Array && operations.EnumerateArray().Any(o => o.ValueKind == JsonValueKind.String && o.ValueEquals("verify"))));
 
     private static bool Verifies(JsonElement key, string algorithm, byte[] input, byte[] signature)
@@ -59,18 +50,16 @@ internal static class CompactJws
         {
             if (algorithm == "PS256")
             {
-                if (Decode(Text(key, "n")) is not { Length: >= 256 and <= 1024 } n || Decode(Text(key, "e")) is not { } e) return false;
+                if (Decode(StrictJson.Text(key, "n")) is not { Length: >= 256 and <= 1024 } n || Decode(StrictJson.Text(key, "e")) is not { } e) return false;
                 using var rsa = RSA.Create(new RSAParameters { Modulus = n, Exponent = e });
                 return rsa.VerifyData(input, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pss);
             }
-            if (Text(key, "crv") != "P-256" || Decode(Text(key, "x")) is not { Length: 32 } x || Decode(Text(key, "y")) is not { Length: 32 } y) return false;
+            if (StrictJson.Text(key, "crv") != "P-256" || Decode(StrictJson.Text(key, "x")) is not { Length: 32 } x || Decode(StrictJson.Text(key, "y")) is not { Length: 32 } y) return false;
             using var ecdsa = ECDsa.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = new() { X = x, Y = y } });
             return signature.Length == 64 && ecdsa.VerifyData(input, signature, HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
         }
         catch (CryptographicException) { return false; }    // a point off the curve, an impossible modulus
     }
-
-    private static string? Text(JsonElement element, string name) => element.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
     /// <summary>RFC 7515 §2: no padding, no white space, and only the one canonical text per value.</summary>
     internal static byte[]? Decode(string? text)

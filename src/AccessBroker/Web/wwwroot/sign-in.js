@@ -82,6 +82,7 @@
     if (!agent.attached) return say("not-attached");
     const made = await post(`${base}/handle`);
     if (made.status === 404) return show("expired");
+    if (made.status === 409) return say("busy");
     if (!made.ok) return say("unavailable");
     const { handle } = await made.json();
     const answer = await post(`${agent.origin}/sign-in`, { handle });
