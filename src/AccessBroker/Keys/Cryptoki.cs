@@ -60,9 +60,7 @@ internal static unsafe class Cryptoki
         internal void* SignUpdate, SignFinal, SignRecoverInit, SignRecover, VerifyInit, Verify, VerifyUpdate, VerifyFinal, VerifyRecoverInit, VerifyRecover;
         internal void* DigestEncryptUpdate, DecryptDigestUpdate, SignEncryptUpdate, DecryptVerifyUpdate, GenerateKey;
         internal delegate* unmanaged<nuint, Mechanism*, AttributeValue*, nuint, AttributeValue*, nuint, nuint*, nuint*, nuint> GenerateKeyPair;
-        internal void* WrapKey, UnwrapKey, DeriveKey;
-        internal delegate* unmanaged<nuint, byte*, nuint, nuint> SeedRandom;
-        internal void* GenerateRandom, GetFunctionStatus, CancelFunction, WaitForSlotEvent;
+        internal void* WrapKey, UnwrapKey, DeriveKey, SeedRandom, GenerateRandom, GetFunctionStatus, CancelFunction, WaitForSlotEvent;
     }
 }
 
