@@ -123,8 +123,10 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
 
     private void OnChanged(string epoch, string cause)
     {
-        try { SendAsync(new() { ["type"] = "presence", ["epoch"] = epoch, ["cause"] = cause }, CancellationToken.None).GetAwaiter().GetResult(); }
-        catch (Exception e) when (e is WebSocketException or IOException or InvalidOperationException or ObjectDisposedException)
+        // The reader's thread waits here: a stream that does not take the message within the limit is no stream.
+        using var limit = new CancellationTokenSource(Beat);
+        try { SendAsync(new() { ["type"] = "presence", ["epoch"] = epoch, ["cause"] = cause }, limit.Token).GetAwaiter().GetResult(); }
+        catch (Exception e) when (e is OperationCanceledException or WebSocketException or IOException or InvalidOperationException or ObjectDisposedException)
         {
             // Not told: the broker must not take the next beat for an unchanged card. A new stream begins with the new epoch.
             _socket?.Abort();

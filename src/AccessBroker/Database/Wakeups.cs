@@ -20,7 +20,11 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     public void Wake(string topic)
     {
         Here(topic);
-        if (_connection is { IsConnected: true } connection) connection.GetSubscriber().Publish("accessbroker:wake", topic, CommandFlags.FireAndForget);
+        try
+        {
+            if (_connection is { IsConnected: true } connection) connection.GetSubscriber().Publish("accessbroker:wake", topic, CommandFlags.FireAndForget);
+        }
+        catch (RedisException) { /* it went away in between: the others poll */ }
     }
 
     /// <summary>Returns when <paramref name="topic"/> was woken or <paramref name="limit"/> is over. The caller re-reads in both cases.</summary>
@@ -28,7 +32,11 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     {
         var signal = _waiting.GetOrAdd(topic, _ => new(TaskCreationOptions.RunContinuationsAsynchronously));
         try { await signal.Task.WaitAsync(limit, ct); }
-        catch (TimeoutException) { _waiting.TryRemove(new(topic, signal)); }
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException)
+        {
+            _waiting.TryRemove(new(topic, signal));
+            ct.ThrowIfCancellationRequested();
+        }
     }
 
     private void Here(string topic) { if (_waiting.TryRemove(topic, out var signal)) signal.TrySetResult(); }

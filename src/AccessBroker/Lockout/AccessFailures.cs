@@ -36,6 +36,9 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
         return locks;
     }
 
+    /// <summary>A success clears this person's own failures at this terminal: not the terminal's, not those elsewhere, and no colleague's. <clause>MIC 6.2(4)</clause></summary>
+    public static Task ClearAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct) => LockoutStore.ClearAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), ct);
+
     /// <summary>Further failures of this person at this terminal until it is locked for them, at least 1.</summary>
     public async Task<int> LeftAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct)
     {

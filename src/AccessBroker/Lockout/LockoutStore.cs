@@ -43,6 +43,9 @@ internal static class LockoutStore
             returning subject, failures, failed_by, version, clock_timestamp()
             """, ReadCounter, ct))!;
 
+    internal static Task ClearAsync(UnitOfWork work, string subject, CancellationToken ct) =>
+        work.ExecuteAsync($"update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], version = version + 1 where subject = {subject} and cardinality(failures) > 0", ct);
+
     /// <summary>False: someone changed the row, nothing written.</summary>
     internal static async Task<bool> TryClearAsync(UnitOfWork work, string subject, long version, CancellationToken ct) =>
         await work.ExecuteAsync($"""

@@ -120,7 +120,8 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         {
             // Ending never waits: the lease runs out by itself, and the sweep marks the row when the database is back.
             EndingSpooled(log, whenAway.Reason, e);
-            spool.Append(whenAway, time.GetUtcNow());
+            try { spool.Append(whenAway, time.GetUtcNow()); }
+            catch (IOException disk) { EndingLost(log, whenAway.Reason, disk); }
             return true;
         }
     }
@@ -144,6 +145,8 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
 
     [LoggerMessage(LogLevel.Information, "session {Session} ended: {Reason}")]
     private static partial void Ended(ILogger log, SessionId session, string reason);
+    [LoggerMessage(LogLevel.Critical, "a session's end ({Reason}) could be written neither to the history nor to the spool; the session ends with its lease, and the sweep will record it")]
+    private static partial void EndingLost(ILogger log, string reason, Exception e);
     [LoggerMessage(LogLevel.Error, "a session's end ({Reason}) could not be written; spooled")]
     private static partial void EndingSpooled(ILogger log, string reason, Exception e);
 }

@@ -180,6 +180,7 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignIn
         var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128) };
         await steps.RequireAsync(checks.OnProof, attempt, "sign-in.proof", ct);
         await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15), failures, time.GetUtcNow(), ct);
+        await AccessFailures.ClearAsync(work, attempt.Card!.Person, terminal.Terminal.Id, ct);
         var code = Secret.New(16);
         await work.ExecuteAsync($"update sign_in.transactions set code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {policy.CodeLifetime} where id = {transaction.Id}", ct);
         await steps.MoveAsync(attempt, "proven", ct);

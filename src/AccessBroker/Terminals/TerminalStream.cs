@@ -32,7 +32,8 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
         // The newest stream of a terminal is the one that counts: an agent that lost its network comes back before we notice.
         var replaced = _attached.TryGetValue(terminal.Id, out var older);
-        if (older is not null) await older.CancelAsync();
+        try { if (older is not null) await older.CancelAsync(); }
+        catch (ObjectDisposedException) { /* it ended by itself just now */ }
         await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = terminal.Id, Address = address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = replaced ? "yes" : "no" } }, time.GetUtcNow(), context.RequestAborted);
         _attached[terminal.Id] = ended;
         var attached = new AttachedTerminal(terminal, address);

@@ -95,7 +95,7 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
         Assert.Equal(["planted hex"], (await ScanAsync(guilty.Id, Forms("planted", planted))).Distinct());
         var log = Path.Combine(broker.DataDirectory, "planted.log");
         await File.WriteAllTextAsync(log, $"token {Base64Url.EncodeToString(planted)} and {Encoding.Latin1.GetString([1, 2])}");
-        Assert.Equal(["planted base64url"], Find(await File.ReadAllBytesAsync(log), Forms("planted", planted)));
+        Assert.Contains("planted base64url", Find(await File.ReadAllBytesAsync(log), Forms("planted", planted)));
         guilty.Kill();
 
         Assert.Equal([], (await ScanAsync(broker.ProcessId, secrets)).Distinct());

@@ -296,6 +296,16 @@ public sealed class UnhappyWaysTests(BrokerHost broker) : IClassFixture<BrokerHo
         await waiting;
     }
 
+    [Fact, Trait("Requirement", "LCK-04")]
+    public async Task A_success_clears_the_persons_own_counter_here_and_no_other()
+    {
+        using var browser = new TestBrowser(broker);
+        await _terminal.InsertAsync("sato");
+        _terminal.Types("11111111", Place.Pin);
+        await browser.TryAsync(_terminal);
+        Assert.Equal(["operator-at-terminal:p-1001@t-01|0", "operator:p-1001|1", "terminal:t-01|1"], await broker.SqlAsync("select subject, cardinality(failures) from lockout.counters order by subject"));
+    }
+
     [Fact]
     public async Task An_empty_reader_is_told_on_the_page()
     {
