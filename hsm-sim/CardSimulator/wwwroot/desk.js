@@ -60,7 +60,10 @@
     const state = JSON.parse(text);
     const focus = document.activeElement?.textContent;
     drawCards(state);
+    const asked = state.readers.some((reader) => reader.prompt);
+    if (asked) document.querySelector(".guide").open = false;
     places.replaceChildren(...state.readers.filter((reader) => reader.place).map(place));
+    if (asked) document.querySelector(".pad")?.scrollIntoView({ block: "nearest" });
     if (focus) [...document.querySelectorAll("button")].find((button) => button.textContent === focus)?.focus();
   };
   // The keyboard types on the first open pad.
