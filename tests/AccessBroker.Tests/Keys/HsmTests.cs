@@ -7,30 +7,22 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace AccessBroker.Tests.Keys;
 
 /// <summary>The broker on the simulated HSM: paused, killed, restarted, misconfigured.</summary>
-public sealed class HsmTests(BrokerHost broker) : IClassFixture<BrokerHost>, IAsyncLifetime
+public sealed class HsmTests(BrokerHost broker) : AtTerminal(broker, "sato"), IClassFixture<BrokerHost>
 {
-    private TestTerminal _terminal = null!;
+    private readonly BrokerHost _broker = broker;
 
-    public async ValueTask InitializeAsync()
-    {
-        await broker.ClearAsync();
-        _terminal = await broker.TerminalAsync();
-        await _terminal.InsertAsync("sato");
-    }
-
-    public async ValueTask DisposeAsync()
+    protected override async Task EndAsync()
     {
         await Place.HsmAsync("resume");
         await Place.HsmAsync("start");
-        await broker.ClearAsync();
     }
 
     [Theory]
     [InlineData("pause", "resume"), InlineData("kill", "start")]
     public async Task With_the_hsm_away_tokens_are_503_the_code_stays_good_and_card_out_still_works(string away, string back)
     {
-        using var browser = new TestBrowser(broker);
-        var (access, _) = await browser.TokensAsync(_terminal);
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
         var code = TestBrowser.Parameter((await browser.AuthorizeAsync()).Headers.Location!, "code");
         await Place.HsmAsync(away);
         using var refused = await browser.TokenAsync(code);
@@ -46,17 +38,17 @@ public sealed class HsmTests(BrokerHost broker) : IClassFixture<BrokerHost>, IAs
         // Recovered without a restart, within 2 s; and the code was not lost.
         await Eventually.TrueAsync(async () => (await browser.TokenAsync(code)).IsSuccessStatusCode, "tokens again", 2);
         await Place.HsmAsync(away);
-        await _terminal.RemoveAsync();
+        await Terminal.RemoveAsync();
         await Eventually.TrueAsync(async () => (await browser.UserInfoAsync(access)).StatusCode == HttpStatusCode.Unauthorized, "card out ends access with the HSM away", 1);
         await Place.HsmAsync(back);
-        await _terminal.InsertAsync("sato");
+        await Terminal.InsertAsync("sato");
     }
 
     [Fact]
     public async Task A_dead_connection_is_replaced_without_an_error_to_the_caller()
     {
-        using var browser = new TestBrowser(broker);
-        await browser.TokensAsync(_terminal);
+        using var browser = new TestBrowser(_broker);
+        await browser.TokensAsync(Terminal);
         await Place.HsmAsync("restart");
         using var fresh = await browser.TokenAsync(TestBrowser.Parameter((await browser.AuthorizeAsync()).Headers.Location!, "code"));
         Assert.Equal(HttpStatusCode.OK, fresh.StatusCode);

@@ -6,41 +6,32 @@ using AccessBroker.Tests.Support;
 namespace AccessBroker.Tests.Sessions;
 
 /// <summary>When sessions end, and what two of them do to each other.</summary>
-public sealed class SessionTests(BrokerHost broker) : IClassFixture<BrokerHost>, IAsyncLifetime
+public sealed class SessionTests(BrokerHost broker) : AtTerminal(broker, "sato"), IClassFixture<BrokerHost>
 {
-    private TestTerminal _terminal = null!;
-
-    public async ValueTask InitializeAsync()
-    {
-        await broker.ClearAsync();
-        _terminal = await broker.TerminalAsync();
-        await _terminal.InsertAsync("sato");
-    }
-
-    public ValueTask DisposeAsync() => new(broker.ClearAsync());
+    private readonly BrokerHost _broker = broker;
 
     [Theory, Trait("Requirement", "SES-03")]
     [InlineData("seen_at = now() - interval '31 minutes'", "sessions.idle-time-out"), InlineData("expires_at = now()", "sessions.absolute-time-out")]
     public async Task Idle_and_absolute_time_outs_end_the_session(string change, string reason)
     {
-        using var browser = new TestBrowser(broker);
-        var (access, _) = await browser.TokensAsync(_terminal);
-        await broker.SqlAsync($"update sessions.sessions set {change} where ended_at is null");
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
+        await _broker.SqlAsync($"update sessions.sessions set {change} where ended_at is null");
         Assert.Equal(HttpStatusCode.Unauthorized, (await browser.UserInfoAsync(access)).StatusCode);
-        await broker.EventAsync("sessions.end", $"ended {reason} p-1001 t-01");
+        await _broker.EventAsync("sessions.end", $"ended {reason} p-1001 t-01");
     }
 
     [Fact, Trait("Requirement", "SES-03")]
     public async Task Use_within_the_idle_time_keeps_the_session()
     {
-        using var browser = new TestBrowser(broker);
-        var (access, _) = await browser.TokensAsync(_terminal);
-        await broker.SqlAsync("update sessions.sessions set seen_at = now() - interval '29 minutes' where ended_at is null");
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
+        await _broker.SqlAsync("update sessions.sessions set seen_at = now() - interval '29 minutes' where ended_at is null");
         Assert.Equal(HttpStatusCode.OK, (await browser.UserInfoAsync(access)).StatusCode);
-        Assert.Equal(["True"], await broker.SqlAsync("select seen_at > now() - interval '1 minute' from sessions.sessions where ended_at is null"));
+        Assert.Equal(["True"], await _broker.SqlAsync("select seen_at > now() - interval '1 minute' from sessions.sessions where ended_at is null"));
     }
 
-    private Task<List<string>> PlantAsync(string person, string terminal, string epoch) => broker.SqlAsync($"""
+    private Task<List<string>> PlantAsync(string person, string terminal, string epoch) => _broker.SqlAsync($"""
         insert into sessions.leases values ('{terminal}', '{epoch}', 'other-node', now() + interval '1 minute') on conflict (terminal) do nothing;
         insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, auth_time, started_at, seen_at, expires_at)
         values ('{Guid.NewGuid():n}', '\x{Guid.NewGuid():n}', '{person}', 'c', '{terminal}', '127.0.0.1', '{epoch}', 'a', array['sc'], now(), now(), now(), now() + interval '1 hour')
@@ -50,58 +41,58 @@ public sealed class SessionTests(BrokerHost broker) : IClassFixture<BrokerHost>,
     public async Task A_person_with_a_live_session_elsewhere_is_refused_and_it_is_recorded()
     {
         await PlantAsync("p-1001", "t-02", "elsewhere-epoch");
-        using var browser = new TestBrowser(broker);
-        _terminal.Types(Place.Pin);
-        var (transaction, answer) = await browser.TryAsync(_terminal);
+        using var browser = new TestBrowser(_broker);
+        Terminal.Types(Place.Pin);
+        var (transaction, answer) = await browser.TryAsync(Terminal);
         using var complete = await browser.CompleteAsync(transaction, (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("code").GetString()!);
         Assert.Equal(HttpStatusCode.Forbidden, complete.StatusCode);
-        Assert.Equal("refused sign-in.session-elsewhere p-1001 t-01", await broker.LastEventAsync("sign-in.complete"));
-        await broker.SqlAsync("delete from sessions.leases where terminal = 't-02'");
+        Assert.Equal("refused sign-in.session-elsewhere p-1001 t-01", await _broker.LastEventAsync("sign-in.complete"));
+        await _broker.SqlAsync("delete from sessions.leases where terminal = 't-02'");
     }
 
     [Fact, Trait("Requirement", "SES-06")]
-    public async Task Somebody_elses_session_at_the_terminal_ends_and_nothing_of_it_is_inherited()
+    public async Task Somebody_elses_session_at_theTerminal_ends_and_nothing_of_it_is_inherited()
     {
-        await PlantAsync("p-9001", "t-01", _terminal.Watch.Epoch);
-        using var browser = new TestBrowser(broker);
-        await browser.SignInAsync(_terminal);
-        Assert.Contains("p-9001|sessions.replaced", await broker.SqlAsync("select person, end_reason from sessions.sessions where ended_at is not null"));
-        Assert.Equal(["p-1001"], await broker.SqlAsync("select person from sessions.sessions where ended_at is null"));
+        await PlantAsync("p-9001", "t-01", Terminal.Watch.Epoch);
+        using var browser = new TestBrowser(_broker);
+        await browser.SignInAsync(Terminal);
+        Assert.Contains("p-9001|sessions.replaced", await _broker.SqlAsync("select person, end_reason from sessions.sessions where ended_at is not null"));
+        Assert.Equal(["p-1001"], await _broker.SqlAsync("select person from sessions.sessions where ended_at is null"));
     }
 
     [Fact, Trait("Requirement", "SES-08")]
     public async Task A_person_whose_post_ends_loses_a_live_session_s_answers()
     {
-        using var browser = new TestBrowser(broker);
-        var (access, _) = await browser.TokensAsync(_terminal);
-        await broker.SqlAsync("update people.posts set valid_until = now() where person = 'p-1001'");
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
+        await _broker.SqlAsync("update people.posts set valid_until = now() where person = 'p-1001'");
         Assert.Equal(HttpStatusCode.Unauthorized, (await browser.UserInfoAsync(access)).StatusCode);
-        await broker.SqlAsync("update people.posts set valid_until = null where person = 'p-1001'");
+        await _broker.SqlAsync("update people.posts set valid_until = null where person = 'p-1001'");
     }
 
     [Fact]
     public async Task A_proof_is_worth_nothing_once_the_card_has_moved()
     {
-        using var browser = new TestBrowser(broker);
-        _terminal.Types(Place.Pin);
-        var (transaction, answer) = await browser.TryAsync(_terminal);
+        using var browser = new TestBrowser(_broker);
+        Terminal.Types(Place.Pin);
+        var (transaction, answer) = await browser.TryAsync(Terminal);
         var code = (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("code").GetString()!;
-        await _terminal.RemoveAsync();
-        await _terminal.InsertAsync("sato");
-        await Eventually.TrueAsync(async () => (await broker.SqlAsync("select epoch from sessions.leases where terminal = 't-01'"))[0] == _terminal.Watch.Epoch, "the new epoch is known");
+        await Terminal.RemoveAsync();
+        await Terminal.InsertAsync("sato");
+        await Eventually.TrueAsync(async () => (await _broker.SqlAsync("select epoch from sessions.leases where terminal = 't-01'"))[0] == Terminal.Watch.Epoch, "the new epoch is known");
         using var complete = await browser.CompleteAsync(transaction, code);
         Assert.Equal(HttpStatusCode.Forbidden, complete.StatusCode);
-        Assert.Equal("refused sign-in.card-moved p-1001 t-01", await broker.LastEventAsync("sign-in.complete"));
+        Assert.Equal("refused sign-in.card-moved p-1001 t-01", await _broker.LastEventAsync("sign-in.complete"));
     }
 
     [Fact, Trait("Requirement", "CRD-09")]
     public async Task A_card_reported_lost_ends_what_lives_on_it()
     {
-        using var browser = new TestBrowser(broker);
-        var (access, _) = await browser.TokensAsync(_terminal);
-        var card = (await broker.SqlAsync("select id from cards.cards where person = 'p-1001'"))[0];
-        await Place.RunAsync("dotnet", [Path.Combine(Place.App("broker"), "AccessBroker.dll"), "cards", "lost", card], broker.Environment().ToDictionary(e => e.Key, e => (string?)e.Value));
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
+        var card = (await _broker.SqlAsync("select id from cards.cards where person = 'p-1001'"))[0];
+        await Place.RunAsync("dotnet", [Path.Combine(Place.App("broker"), "AccessBroker.dll"), "cards", "lost", card], _broker.Environment().ToDictionary(e => e.Key, e => (string?)e.Value));
         Assert.Equal(HttpStatusCode.Unauthorized, (await browser.UserInfoAsync(access)).StatusCode);
-        Assert.Equal("ended sessions.card-lost p-1001 t-01", await broker.LastEventAsync("sessions.end"));
+        Assert.Equal("ended sessions.card-lost p-1001 t-01", await _broker.LastEventAsync("sessions.end"));
     }
 }

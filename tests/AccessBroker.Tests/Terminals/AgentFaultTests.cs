@@ -8,26 +8,17 @@ using AccessBroker.Tests.Support;
 namespace AccessBroker.Tests.Terminals;
 
 /// <summary>Garbage from the card, card pulled in mid-command, reader gone, pcscd restarted: a clear message, and a working agent afterwards.</summary>
-public sealed class AgentFaultTests(BrokerHost broker) : IClassFixture<BrokerHost>, IAsyncLifetime
+public sealed class AgentFaultTests(BrokerHost broker) : AtTerminal(broker, "sato"), IClassFixture<BrokerHost>
 {
-    private TestTerminal _terminal = null!;
-
-    public async ValueTask InitializeAsync()
-    {
-        await broker.ClearAsync();
-        _terminal = await broker.TerminalAsync();
-        await _terminal.InsertAsync("sato");
-    }
-
-    public ValueTask DisposeAsync() => new(broker.ClearAsync());
+    private readonly BrokerHost _broker = broker;
 
     private async Task WorksAsync()
     {
-        await broker.SqlAsync("truncate lockout.counters");
-        await _terminal.RemoveAsync();
-        await _terminal.InsertAsync("sato");
-        using var browser = new TestBrowser(broker);
-        await browser.SignInAsync(_terminal);
+        await _broker.SqlAsync("truncate lockout.counters");
+        await Terminal.RemoveAsync();
+        await Terminal.InsertAsync("sato");
+        using var browser = new TestBrowser(_broker);
+        await browser.SignInAsync(Terminal);
     }
 
     [Theory]
@@ -35,31 +26,31 @@ public sealed class AgentFaultTests(BrokerHost broker) : IClassFixture<BrokerHos
     [InlineData("CutMidCommand", 0, "card-removed"), InlineData("CutMidCommand", 2, "card-removed"), InlineData("CutMidCommand", 5, "card-removed")]
     public async Task A_bad_card_is_told_and_the_next_one_works(string fault, int after, string cause)
     {
-        using var browser = new TestBrowser(broker);
+        using var browser = new TestBrowser(_broker);
         await Desk.FaultAsync(0, fault, after);
-        _terminal.Types(Place.Pin);
-        var (transaction, answer) = await browser.TryAsync(_terminal);
+        Terminal.Types(Place.Pin);
+        var (transaction, answer) = await browser.TryAsync(Terminal);
         Assert.Equal(HttpStatusCode.Gone, answer.StatusCode);
         var state = await browser.StateAsync(transaction);
         Assert.Equal("cancelled", state.GetProperty("value").GetString());
         Assert.Equal(cause, state.GetProperty("cause").GetString());
-        Assert.Empty(await broker.SqlAsync("select id from sessions.sessions where ended_at is null"));
+        Assert.Empty(await _broker.SqlAsync("select id from sessions.sessions where ended_at is null"));
         await WorksAsync();
     }
 
     [Fact]
     public async Task A_restart_of_pcscd_ends_the_session_and_the_agent_finds_its_reader_again()
     {
-        using var browser = new TestBrowser(broker);
-        var (access, _) = await browser.TokensAsync(_terminal);
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
         var readers = Path.Combine(Place.Root, "hsm-sim/readers");
         await Place.RunAsync(readers, ["stop-pcscd", Path.Combine(Place.Directory, "cards")]);
         await Eventually.TrueAsync(async () => (await browser.UserInfoAsync(access)).StatusCode == HttpStatusCode.Unauthorized, "no reader, no session", 3);
-        Assert.Equal("ended sessions.reader-lost p-1001 t-01", await broker.EventAsync("sessions.end", "ended sessions.reader-lost p-1001 t-01"));
-        var (transaction, _) = await browser.TryAsync(_terminal);
+        Assert.Equal("ended sessions.reader-lost p-1001 t-01", await _broker.EventAsync("sessions.end", "ended sessions.reader-lost p-1001 t-01"));
+        var (transaction, _) = await browser.TryAsync(Terminal);
         Assert.Equal("no-reader", (await browser.StateAsync(transaction)).GetProperty("cause").GetString());
         await Place.RunAsync(readers, ["start-pcscd", Path.Combine(Place.Directory, "cards")]);
-        await Eventually.TrueAsync(() => Task.FromResult(_terminal.Watch.CardInside), "the agent sees the card again");
+        await Eventually.TrueAsync(() => Task.FromResult(Terminal.Watch.CardInside), "the agent sees the card again");
         await WorksAsync();
     }
 
@@ -68,26 +59,26 @@ public sealed class AgentFaultTests(BrokerHost broker) : IClassFixture<BrokerHos
     {
         var (exit, output, error) = await Place.RunAsync("opensc-tool", ["-r", Desk.Reader(0), "-s", "00A4040005A000000308"], mayFail: true);
         Assert.True(exit != 0 || (output + error).Contains("in use", StringComparison.OrdinalIgnoreCase), output + error);
-        await _terminal.RemoveAsync();
+        await Terminal.RemoveAsync();
     }
 
     [Fact]
     public async Task After_a_sign_in_the_card_has_forgotten_its_pin()
     {
-        using var browser = new TestBrowser(broker);
-        await browser.SignInAsync(_terminal);
-        await _terminal.StopAsync();
+        using var browser = new TestBrowser(_broker);
+        await browser.SignInAsync(Terminal);
+        await Terminal.StopAsync();
         // The card was not taken out; without the agent another program may talk to it, and must find it locked.
         var (_, output, _) = await Place.RunAsync("opensc-tool", ["-r", Desk.Reader(0), "-s", "00A404000BA000000308000010000100", "-s", "0020008000"], mayFail: true);
         Assert.Contains("SW1=0x63, SW2=0xC6", output, StringComparison.Ordinal);
-        await _terminal.StartAsync();
+        await Terminal.StartAsync();
     }
 
     [Fact]
     public async Task The_loopback_endpoint_takes_json_of_its_form_only()
     {
-        using var client = new HttpClient { DefaultRequestHeaders = { { "Origin", broker.Issuer } } };
-        var url = new Uri(_terminal.Origin + "/sign-in");
+        using var client = new HttpClient { DefaultRequestHeaders = { { "Origin", _broker.Issuer } } };
+        var url = new Uri(Terminal.Origin + "/sign-in");
         Assert.Equal(HttpStatusCode.UnsupportedMediaType, (await client.PostAsync(url, new StringContent("handle=x", Encoding.UTF8, "application/x-www-form-urlencoded"))).StatusCode);
         Assert.Equal(HttpStatusCode.UnsupportedMediaType, (await client.PostAsync(url, new StringContent("{\"handle\":\"x\"}", Encoding.UTF8, "text/plain"))).StatusCode);
         foreach (var body in (string[])["", "{", "[]", "{}", "{\"handle\":1}", "{\"handle\":\"short\"}", "{\"handle\":\"" + new string('a', 100) + "\"}"])
@@ -101,29 +92,29 @@ public sealed class AgentFaultTests(BrokerHost broker) : IClassFixture<BrokerHos
     {
         using var handler = new SocketsHttpHandler { SslOptions = { RemoteCertificateValidationCallback = (_, _, _, _) => true } };
         using var client = new HttpClient(handler);
-        Assert.Equal(HttpStatusCode.Forbidden, (await client.GetAsync(new Uri($"https://localhost:{broker.TerminalsPort}/terminals/stream"))).StatusCode);
+        Assert.Equal(HttpStatusCode.Forbidden, (await client.GetAsync(new Uri($"https://localhost:{_broker.TerminalsPort}/terminals/stream"))).StatusCode);
         using var key = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256);
         using var own = new System.Security.Cryptography.X509Certificates.CertificateRequest("CN=t-01", key, System.Security.Cryptography.HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
         using var withOwn = new SocketsHttpHandler { SslOptions = { RemoteCertificateValidationCallback = (_, _, _, _) => true, ClientCertificates = [own] } };
         using var stranger = new HttpClient(withOwn);
-        Assert.Equal(HttpStatusCode.Forbidden, (await stranger.GetAsync(new Uri($"https://localhost:{broker.TerminalsPort}/terminals/stream"))).StatusCode);
-        using var code = await client.PostAsJsonAsync(new Uri($"https://localhost:{broker.TerminalsPort}/terminals/enrol"), new { code = new string('a', 22), certificationRequest = "x" });
+        Assert.Equal(HttpStatusCode.Forbidden, (await stranger.GetAsync(new Uri($"https://localhost:{_broker.TerminalsPort}/terminals/stream"))).StatusCode);
+        using var code = await client.PostAsJsonAsync(new Uri($"https://localhost:{_broker.TerminalsPort}/terminals/enrol"), new { code = new string('a', 22), certificationRequest = "x" });
         Assert.Equal(HttpStatusCode.Forbidden, code.StatusCode);
     }
 
     [Theory]
     [InlineData("{\"type\":\"hello\",\"version\":1,\"epoch\":\"abcdefgh\\u0000\"}"), InlineData("{\"type\":\"hello\",\"version\":1,\"epoch\":\"\\ud800abcdefgh\"}"), InlineData("{\"type\":\"\\ud800\"}"), InlineData("[]"), InlineData("{\"type\":\"hello\",\"type\":\"hello\"}"), InlineData("{\"type\":\"beat\"}")]
-    public async Task A_terminal_that_speaks_nonsense_is_cut_off_and_harms_nobody(string frame)
+    public async Task ATerminal_that_speaks_nonsense_is_cut_off_and_harms_nobody(string frame)
     {
-        using var browser = new TestBrowser(broker);
-        var (access, _) = await browser.TokensAsync(_terminal);
-        var second = await broker.TerminalAsync("t-02");
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
+        var second = await _broker.TerminalAsync("t-02");
         await second.StopAsync();
         using var socket = new System.Net.WebSockets.ClientWebSocket();
         using var certificate = TerminalKey.Load(second.Options.DataDirectory)!;
         socket.Options.ClientCertificates = [certificate];
         socket.Options.RemoteCertificateValidationCallback = (_, _, _, _) => true;
-        await socket.ConnectAsync(new Uri($"wss://localhost:{broker.TerminalsPort}/terminals/stream"), default);
+        await socket.ConnectAsync(new Uri($"wss://localhost:{_broker.TerminalsPort}/terminals/stream"), default);
         await socket.SendAsync(Encoding.UTF8.GetBytes(frame), System.Net.WebSockets.WebSocketMessageType.Text, true, default);
         await Assert.ThrowsAnyAsync<Exception>(async () => { if ((await socket.ReceiveAsync(new byte[100], default)).MessageType == System.Net.WebSockets.WebSocketMessageType.Close) throw new IOException("closed"); });
         Assert.Equal(HttpStatusCode.OK, (await browser.UserInfoAsync(access)).StatusCode);
@@ -131,13 +122,13 @@ public sealed class AgentFaultTests(BrokerHost broker) : IClassFixture<BrokerHos
     }
 
     [Fact, Trait("Requirement", "TRM-15")]
-    public async Task A_disabled_terminal_signs_nobody_in()
+    public async Task A_disabledTerminal_signs_nobody_in()
     {
-        await broker.SqlAsync("update terminals.terminals set state = 'lost' where id = 't-01'");
-        using var browser = new TestBrowser(broker);
-        var (_, answer) = await browser.TryAsync(_terminal);
+        await _broker.SqlAsync("update terminals.terminals set state = 'lost' where id = 't-01'");
+        using var browser = new TestBrowser(_broker);
+        var (_, answer) = await browser.TryAsync(Terminal);
         Assert.Equal(HttpStatusCode.Forbidden, answer.StatusCode);
-        Assert.Equal("refused sign-in.terminal-not-in-use - t-01", await broker.LastEventAsync("sign-in.claim"));
+        Assert.Equal("refused sign-in.terminal-not-in-use - t-01", await _broker.LastEventAsync("sign-in.claim"));
     }
 
     [Fact]
