@@ -34,7 +34,12 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
             var result = await answer.Task.WaitAsync(AnswerWithin, time, ct);
             return result.GetProperty("ok").GetBoolean() ? result : throw new BrokerRefusedException(result.GetProperty("code").GetString()!);
         }
-        catch (Exception e) when (e is TimeoutException or WebSocketException or IOException or ObjectDisposedException or InvalidOperationException or KeyNotFoundException) { throw new BrokerRefusedException("broker.unavailable", e); }
+        catch (TimeoutException e)
+        {
+            _socket?.Abort();
+            throw new BrokerRefusedException("broker.unavailable", e);
+        }
+        catch (Exception e) when (e is WebSocketException or IOException or ObjectDisposedException or InvalidOperationException or KeyNotFoundException) { throw new BrokerRefusedException("broker.unavailable", e); }
         finally { _waiting.TryRemove(id, out _); }
     }
 
@@ -66,6 +71,9 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
     {
         using var socket = new ClientWebSocket();
         socket.Options.ClientCertificates = [certificate];
+        // A node that dies without a word is noticed, and the next one tried.
+        socket.Options.KeepAliveInterval = Beat;
+        socket.Options.KeepAliveTimeout = 3 * Beat;
         socket.Options.RemoteCertificateValidationCallback = (_, presented, _, errors) => Trusts(presented, errors);
         using (var connecting = CancellationTokenSource.CreateLinkedTokenSource(stopping))
         {
@@ -73,9 +81,9 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
             await socket.ConnectAsync(new Uri(options.Broker.Replace("https://", "wss://", StringComparison.Ordinal) + "/terminals/stream"), connecting.Token);
         }
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+        await SendAsync(socket, () => new() { ["type"] = "hello", ["version"] = 1, ["epoch"] = reader.Epoch }, ended.Token);
         _socket = socket;
-        await SendAsync(new() { ["type"] = "hello", ["version"] = 1, ["epoch"] = reader.Epoch }, ended.Token);
-        var beating = BeatAsync(ended.Token);
+        var beating = BeatAsync(socket, ended.Token);
         try { await ReceiveAsync(socket, attached, ended.Token); }
         finally
         {
@@ -84,13 +92,13 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
         }
     }
 
-    private async Task BeatAsync(CancellationToken ct)
+    private async Task BeatAsync(ClientWebSocket socket, CancellationToken ct)
     {
         using var timer = new PeriodicTimer(Beat, time);
         try
         {
             // The epoch goes along: a beat with another one than the broker knows says "changed" even if the change's own message was lost.
-            while (await timer.WaitForNextTickAsync(ct)) await SendAsync(new() { ["type"] = "beat", ["epoch"] = reader.Epoch }, ct);
+            while (await timer.WaitForNextTickAsync(ct)) await SendAsync(socket, () => new() { ["type"] = "beat", ["epoch"] = reader.Epoch }, ct);
         }
         catch (Exception e) when (e is OperationCanceledException or WebSocketException or IOException or InvalidOperationException) { _socket?.Abort(); }
     }
@@ -133,12 +141,13 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
         }
     }
 
-    private async Task SendAsync(JsonObject message, CancellationToken ct)
+    private Task SendAsync(JsonObject message, CancellationToken ct) => SendAsync(_socket ?? throw new IOException("not attached"), () => message, ct);
+
+    /// <summary>The message is made when its turn has come: a beat must not carry an epoch older than a change that went before it.</summary>
+    private async Task SendAsync(WebSocket socket, Func<JsonObject> message, CancellationToken ct)
     {
-        var socket = _socket ?? throw new IOException("not attached");
-        var bytes = JsonSerializer.SerializeToUtf8Bytes(message);
         await _sending.WaitAsync(ct);
-        try { await socket.SendAsync(bytes, WebSocketMessageType.Text, true, ct); }
+        try { await socket.SendAsync(JsonSerializer.SerializeToUtf8Bytes(message()), WebSocketMessageType.Text, true, ct); }
         finally { _sending.Release(); }
     }
 

@@ -53,6 +53,12 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             await CancelAsync(transaction, e.Cause);
             return (Outcome.Cancelled, null);
         }
+        catch (BrokerRefusedException e) when (e.Message is not ("sign-in.refused" or "sign-in.locked"))
+        {
+            // The stream broke or the broker failed in the middle: the page may start again.
+            await CancelAsync(transaction, "cancelled");
+            throw;
+        }
         catch (OperationCanceledException)
         {
             await CancelAsync(transaction, ct.IsCancellationRequested ? "cancelled" : "card-removed");
@@ -78,6 +84,7 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             var before = card.TriesLeft();
             if (before == 0) throw new CardException("card-blocked", "no PIN tries left");
             var pin = await prompt.AskAsync(new(description, error), ct);
+            if (ct.IsCancellationRequested) CryptographicOperations.ZeroMemory(pin);
             ct.ThrowIfCancellationRequested();
             if (pin is null)
             {

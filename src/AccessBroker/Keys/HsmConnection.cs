@@ -127,8 +127,9 @@ internal sealed partial class HsmConnection
     private void Drop()
     {
         _privateKeys.Clear();
-        _session?.Dispose();
+        var session = _session;
         _session = null;
+        session?.Dispose();
     }
 
     [LoggerMessage(LogLevel.Warning, "HSM connection lost ({Reason}); connecting again")]

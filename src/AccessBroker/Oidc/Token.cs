@@ -39,7 +39,7 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
         // From here the code is used up, also when the call fails: it is committed on every path but a broken neighbour's.
         if (found.RedirectUri != parameters["redirect_uri"]) return await BurnAsync(context, work, client, "redirect_uri differs from the authorization request", ct);
         if (!VerifierFits(parameters["code_verifier"], found.Challenge)) return await BurnAsync(context, work, client, "code_verifier does not fit", ct);
-        if (await sessions.FindAsync(SessionId.Parse(found.Session), ct) is not { } session) return await BurnAsync(context, work, client, "the session is over", ct);
+        if (await sessions.FindAsync(work, SessionId.Parse(found.Session), ct) is not { } session) return await BurnAsync(context, work, client, "the session is over", ct);
         var access = Secret.New();
         // Signed before the commit: with the HSM away the code stays good for another try.
         var idToken = await signer.SignAsync("JWT", IdTokenClaims(session, client, found.Nonce, access), ct);

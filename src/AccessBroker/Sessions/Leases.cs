@@ -15,7 +15,9 @@ public sealed class Leases(Store store, SessionsPolicy policy, NodeName node, Ti
     private readonly SemaphoreSlim _writing = new(1);
 
     /// <summary>This node has heard of a card event that the session does not survive, whatever the database still says.</summary>
-    internal bool Contradicts(LiveSession session) => _known.TryGetValue(session.Terminal, out var known) && known.Epoch != session.Epoch;
+    internal bool Contradicts(LiveSession session) =>
+        // Older knowledge proves nothing: the terminal may have gone to another node; and by then its old lease is over anyway.
+        _known.TryGetValue(session.Terminal, out var known) && known.Epoch != session.Epoch && time.GetElapsedTime(known.LastBeat) < policy.Lease;
 
     internal void Beat(TerminalId terminal, string epoch) => _known[terminal] = new(epoch, time.GetTimestamp());
 
@@ -50,6 +52,8 @@ public sealed class Leases(Store store, SessionsPolicy policy, NodeName node, Ti
                 select terminal, epoch, {node.Value}, clock_timestamp() + left_over from unnest({rows.Select(r => r.Terminal).ToArray()}, {rows.Select(r => r.Known!.Epoch).ToArray()}, {rows.Select(r => policy.Lease - time.GetElapsedTime(r.Known!.LastBeat)).ToArray()}) as given (terminal, epoch, left_over)
                 order by terminal
                 on conflict (terminal) do update set epoch = excluded.epoch, node = excluded.node, until = excluded.until
+                -- The later beat wins: a node that the terminal has left must not shorten or turn back the lease.
+                where excluded.until >= leases.until or leases.node = excluded.node
                 """, ct);
             await work.CommitAsync(ct);
         }

@@ -31,6 +31,10 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     public async Task<LiveSession?> FindAsync(SessionId id, CancellationToken ct) =>
         await SessionStore.FindLiveAsync(store, id, policy.Idle, ct) is { } session && !leases.Contradicts(session) ? session : null;
 
+    /// <summary>The same, in the caller's unit of work: no second connection while it holds one.</summary>
+    public async Task<LiveSession?> FindAsync(UnitOfWork work, SessionId id, CancellationToken ct) =>
+        await SessionStore.FindLiveAsync(work, id, policy.Idle, ct) is { } session && !leases.Contradicts(session) ? session : null;
+
     /// <summary>The person's session before <paramref name="current"/>; null when there was none.</summary>
     public static Task<LastSession?> FindLastAsync(UnitOfWork work, PersonId person, SessionId current, CancellationToken ct) => SessionStore.FindLastAsync(work, person, current, ct);
 
@@ -89,7 +93,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     /// <summary>Ends whatever lives at a terminal with another epoch than <paramref name="epoch"/>: card out, reader gone, agent restarted.</summary>
     internal Task<bool> EndByEpochAsync(TerminalId terminal, string epoch, string reason) => EndNowAsync($"""
         update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where terminal = {terminal} and epoch <> {epoch} and ended_at is null returning id, person, card, terminal, end_reason
-        """, new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal });
+        """, new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal }, leaseEndsIt: true);
 
     /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
     internal async Task SweepAsync(CancellationToken ct)
@@ -107,7 +111,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
             """, ct) > 0) await work.CommitAsync(ct);
     }
 
-    private async Task<bool> EndNowAsync(Sql update, HistoryEvent whenAway)
+    private async Task<bool> EndNowAsync(Sql update, HistoryEvent whenAway, bool leaseEndsIt = false)
     {
         try
         {
@@ -116,7 +120,8 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
             await work.CommitAsync(CancellationToken.None);
             return ended > 0;
         }
-        catch (NpgsqlException e)
+        // Without a new epoch the lease goes on: a sign-out or a lost card must not be called done when it is not, so the caller hears of it.
+        catch (NpgsqlException e) when (leaseEndsIt)
         {
             // Ending never waits: the lease runs out by itself, and the sweep marks the row when the database is back.
             EndingSpooled(log, whenAway.Reason, e);

@@ -38,15 +38,17 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         while (await timer.WaitForNextTickAsync(stoppingToken))
         {
-            try
-            {
-                await leases.RefreshAsync(stoppingToken);
-                await sessions.SweepAsync(stoppingToken);
-            }
-            catch (NpgsqlException e) { TurnFailed(log, e); }
+            await TryAsync(leases.RefreshAsync, stoppingToken);
+            await TryAsync(sessions.SweepAsync, stoppingToken);
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "leases could not be prolonged")]
+    private async Task TryAsync(Func<CancellationToken, Task> work, CancellationToken ct)
+    {
+        try { await work(ct); }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException) { TurnFailed(log, e); }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "leases could not be prolonged, or endings not marked; tried again in a second")]
     private static partial void TurnFailed(ILogger log, Exception e);
 }

@@ -35,15 +35,16 @@ internal sealed class SignInChecks
         (_authorities, _failures, _policy, _time) = (authorities, failures, policy, time);
         OnClaim = [BrowserIsAtTheTerminal, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen];
         OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
-        OnProof = [CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked];
+        OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked];
     }
 
     /// <summary>The transaction was opened by a browser at this terminal's address: a handle carried elsewhere opens nothing.</summary>
     private static Task<string?> BrowserIsAtTheTerminal(SignInAttempt a, CancellationToken ct) =>
         Task.FromResult(a.Transaction.Address == a.Attached.Address ? null : "sign-in.browser-elsewhere");
 
-    private static async Task<string?> TerminalIsInUse(SignInAttempt a, CancellationToken ct) =>
-        await TerminalRegister.FindAsync(a.Work, a.Attached.Terminal.Id, ct) is { InUse: true } ? null : "sign-in.terminal-not-in-use";
+    /// <clause>MIC 6.2(3)</clause>
+    private async Task<string?> TerminalIsInUse(SignInAttempt a, CancellationToken ct) =>
+        await TerminalRegister.IsInGoodStandingAsync(a.Work, a.Attached, _time.GetUtcNow(), ct) ? null : "sign-in.terminal-not-in-use";
 
     /// <clause>MOJ 第5-4(6)</clause>
     private async Task<string?> TerminalIsNotLocked(SignInAttempt a, CancellationToken ct) =>

@@ -32,7 +32,10 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
     internal Task<Transaction?> FindAsync(HttpContext context, string id, CancellationToken ct) =>
         Secret.Fits(id) ? TransactionStore.FindAsync(store, id, BeginSignIn.BrowserOf(context), BeginSignIn.AddressOf(context), ct) : Task.FromResult<Transaction?>(null);
 
-    /// <summary>A one-time handle for the agent; an earlier one is void.</summary>
+    /// <summary>
+    /// A one-time handle for the agent; an earlier one is void. Refused while a prompt is open; one that has not moved for 90 s (ours) is taken
+    /// for dead: its agent is gone. What was typed there meanwhile is counted by the card's own tries.
+    /// </summary>
     internal async Task<IResult> MakeHandleAsync(HttpContext context, string id, CancellationToken ct)
     {
         var handle = Secret.New(16);
@@ -40,7 +43,7 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
         var made = Secret.Fits(id) && await work.ExecuteAsync($"""
             update sign_in.transactions set state = 'handed', handle_hash = {Secret.Hash(handle)}, handle_expires_at = clock_timestamp() + {policy.HandleLifetime},
                 told = null, terminal = null, code_hash = null, changed_at = clock_timestamp()
-            where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and state in ('open', 'handed', 'refused', 'locked', 'cancelled', 'proven')
+            where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and (state in ('open', 'handed', 'refused', 'locked', 'cancelled', 'proven') or (state in ('claimed', 'pin') and changed_at < clock_timestamp() - interval '90 seconds'))
             """, ct) == 1;
         if (!made && await FindAsync(context, id, ct) is { State: "claimed" or "pin" }) return Problems.Json(StatusCodes.Status409Conflict, "sign-in.under-way", "この端末では暗証番号の入力を待っています。それを終えるか取り消してください。");
         if (!made) return Unknown(context, "sign-in.make-handle");

@@ -8,7 +8,8 @@ namespace AccessBroker.Terminals;
 /// <summary>A terminal whose agent holds a stream to this node.</summary>
 /// <param name="Terminal">As registered when it attached.</param>
 /// <param name="Address">Where its stream comes from.</param>
-public sealed record AttachedTerminal(Terminal Terminal, string Address)
+/// <param name="Certificate">SHA-256 thumbprint of the certificate it attached with.</param>
+public sealed record AttachedTerminal(Terminal Terminal, string Address, IReadOnlyList<byte> Certificate)
 {
     /// <summary>The agent's presence epoch: changes with every card event and every start of the agent.</summary>
     public string Epoch { get; internal set; } = "";

@@ -20,6 +20,10 @@ public static class TerminalRegister
     public static Task<bool> HasGrantAsync(UnitOfWork work, TerminalId terminal, PersonId person, DateTimeOffset at, CancellationToken ct) =>
         Context(work).Grants.AnyAsync(g => g.Terminal == terminal.Value && g.Person == person.Value && g.ValidFrom <= at && (g.ValidUntil == null || g.ValidUntil > at), ct);
 
+    /// <summary>True while the terminal is in use and the certificate it attached with is neither revoked nor over: asked again at every sign-in. <clause>MIC 6.2(3)</clause></summary>
+    public static async Task<bool> IsInGoodStandingAsync(UnitOfWork work, AttachedTerminal attached, DateTimeOffset at, CancellationToken ct) =>
+        await FindByCertificateAsync(work, [.. attached.Certificate], at, ct) is { InUse: true } terminal && terminal.Id == attached.Terminal.Id;
+
     /// <summary>The terminal whose valid, unrevoked certificate has this SHA-256 thumbprint, or null.</summary>
     internal static async Task<Terminal?> FindByCertificateAsync(UnitOfWork work, byte[] thumbprint, DateTimeOffset at, CancellationToken ct)
     {

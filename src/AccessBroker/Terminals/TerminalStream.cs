@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Text.Json;
@@ -16,10 +15,16 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     Coalescer coalescer, TimeProvider time, ILogger<TerminalStream> log)
 {
     private readonly Dictionary<string, ITerminalRequest> _requests = requests.ToDictionary(r => r.Type, StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<TerminalId, CancellationTokenSource> _attached = new();
+    private readonly Dictionary<TerminalId, Attachment> _attached = [];
+
+    /// <summary>A stream under way: how to end it, and when it has ended.</summary>
+    private sealed record Attachment(CancellationTokenSource Ended, TaskCompletionSource Done);
+
+    /// <summary>Ours: an agent beats each second; a stream silent for 10 s is dead.</summary>
+    private static readonly TimeSpan Silence = TimeSpan.FromSeconds(10);
 
     /// <summary>Terminals attached to this node.</summary>
-    internal int Attached => _attached.Count;
+    internal int Attached { get { lock (_attached) return _attached.Count; } }
 
     internal async Task HandleAsync(HttpContext context)
     {
@@ -30,22 +35,38 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
             return;
         }
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        // The newest stream of a terminal is the one that counts: an agent that lost its network comes back before we notice.
-        var replaced = _attached.TryGetValue(terminal.Id, out var older);
-        try { if (older is not null) await older.CancelAsync(); }
-        catch (ObjectDisposedException) { /* it ended by itself just now */ }
-        await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = terminal.Id, Address = address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = replaced ? "yes" : "no" } }, time.GetUtcNow(), context.RequestAborted);
-        _attached[terminal.Id] = ended;
-        var attached = new AttachedTerminal(terminal, address);
-        using var socket = await context.WebSockets.AcceptWebSocketAsync();
-        using var frames = new FrameStream(socket);
-        try { await ServeAsync(attached, frames, ended.Token); }
-        catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException) { StreamEnded(log, terminal.Id, e.Message); }
+        var mine = new Attachment(ended, new(TaskCreationOptions.RunContinuationsAsynchronously));
+        try { await AttachAsync(context, terminal, address, mine); }
         finally
         {
-            _attached.TryRemove(new(terminal.Id, ended));
-            presence.Detached(attached);
+            lock (_attached) if (_attached.TryGetValue(terminal.Id, out var current) && current == mine) _attached.Remove(terminal.Id);
+            mine.Done.SetResult();
         }
+    }
+
+    /// <summary>The newest stream of a terminal is the one that counts: an agent that lost its network comes back before we notice. The older one is over before this one speaks.</summary>
+    private async Task AttachAsync(HttpContext context, Terminal terminal, string address, Attachment mine)
+    {
+        Attachment? older;
+        lock (_attached)
+        {
+            _attached.TryGetValue(terminal.Id, out older);
+            _attached[terminal.Id] = mine;
+        }
+        if (older is not null)
+        {
+            try { await older.Ended.CancelAsync(); }
+            catch (ObjectDisposedException) { /* it ended by itself just now */ }
+            await older.Done.Task.WaitAsync(Silence, context.RequestAborted);
+        }
+        await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = terminal.Id, Address = address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = older is not null ? "yes" : "no" } }, time.GetUtcNow(), context.RequestAborted);
+        var certificate = (await context.Connection.GetClientCertificateAsync(context.RequestAborted))!.GetCertHash(HashAlgorithmName.SHA256);
+        var attached = new AttachedTerminal(terminal, address, certificate);
+        using var socket = await context.WebSockets.AcceptWebSocketAsync();
+        using var frames = new FrameStream(socket);
+        try { await ServeAsync(attached, frames, mine.Ended); }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException) { StreamEnded(log, terminal.Id, e.Message); }
+        finally { presence.Detached(attached); }
     }
 
     private async Task<Terminal?> IdentifyAsync(HttpContext context, string address)
@@ -65,8 +86,10 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         return null;
     }
 
-    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, CancellationToken ct)
+    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, CancellationTokenSource ended)
     {
+        var ct = ended.Token;
+        ended.CancelAfter(Silence);
         using var answering = new SemaphoreSlim(4);
         if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || Epoch(hello) is not { } epoch) return;
         attached.Epoch = epoch;
@@ -74,6 +97,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         await frames.SendAsync(new() { ["type"] = "welcome", ["terminal"] = attached.Terminal.Id.Value, ["name"] = attached.Terminal.Name }, ct);
         while (await frames.ReadAsync(ct) is { } message)
         {
+            ended.CancelAfter(Silence);
             switch (StrictJson.Text(message, "type"))
             {
                 case "beat" when Epoch(message) == attached.Epoch: presence.Beat(attached); break;
