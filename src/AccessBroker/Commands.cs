@@ -28,7 +28,7 @@ internal static class Commands
     {
         var configuration = new ConfigurationBuilder().SetBasePath(AppContext.BaseDirectory).AddJsonFile("appsettings.json", optional: true).AddEnvironmentVariables().Build();
         try { return await RunAsync(args, configuration, CancellationToken.None); }
-        catch (Exception e) when (e is InvalidOperationException or NpgsqlException or Microsoft.EntityFrameworkCore.DbUpdateException or HsmUnavailableException or HsmKeyRefusedException or Pkcs11Exception or IOException or JsonException or FormatException)
+        catch (Exception e) when (e is InvalidOperationException or NpgsqlException or Microsoft.EntityFrameworkCore.DbUpdateException or HsmUnavailableException or HsmKeyRefusedException or Policies.PolicyException or Pkcs11Exception or IOException or JsonException or FormatException)
         {
             await Console.Error.WriteLineAsync($"AccessBroker: {e.Message}{(e.InnerException is { } inner ? $" ({inner.Message})" : "")}");
             return 1;

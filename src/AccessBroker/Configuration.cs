@@ -34,10 +34,17 @@ internal static class Configuration
             var certificate = X509Certificate2.CreateFromPemFile(options.TlsCertificate, options.TlsKey);
             var chain = new X509Certificate2Collection();
             chain.ImportFromPemFile(options.TlsCertificate);
-            kestrel.Listen(IPEndPoint.Parse(options.Listen), listen => listen.UseHttps(https => (https.ServerCertificate, https.ServerCertificateChain) = (certificate, chain)));
+            IPAddress[] proxies = [.. options.TrustedProxies.Select(IPAddress.Parse)];
+            kestrel.Listen(IPEndPoint.Parse(options.Listen), listen =>
+            {
+                listen.UseProxyProtocol(proxies);
+                listen.UseHttps(https => (https.ServerCertificate, https.ServerCertificateChain) = (certificate, chain));
+            });
+            if (options.ListenOperations.Length > 0) kestrel.Listen(IPEndPoint.Parse(options.ListenOperations));
             kestrel.Listen(IPEndPoint.Parse(options.ListenTerminals), listen =>
             {
                 listen.Protocols = Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http1;
+                listen.UseProxyProtocol(proxies);
                 listen.UseHttps(https =>
                 {
                     (https.ServerCertificate, https.ServerCertificateChain) = (certificate, chain);
@@ -55,6 +62,8 @@ internal static class Configuration
         services.AddSingleton<Store>();
         services.AddSingleton<DatabaseClock>();
         services.AddHostedService(p => p.GetRequiredService<DatabaseClock>());
+        services.AddSingleton<ReadinessCheck>();
+        services.AddHostedService(p => p.GetRequiredService<ReadinessCheck>());
         services.AddSingleton(_ => new Wakeups(redis.Length == 0 ? null : redis));
         services.AddHostedService(p => p.GetRequiredService<Wakeups>());
         services.AddHostedService<Sweeper>();
@@ -63,8 +72,7 @@ internal static class Configuration
     /// <summary>A wrong schema, role or key stops the start; a database or HSM that is merely away does not: they may come later.</summary>
     internal static async Task RequireReadyAsync(this WebApplication app)
     {
-        try { await Migrations.RequireReadyAsync(app.Services.GetRequiredService<NpgsqlDataSource>(), CancellationToken.None); }
-        catch (NpgsqlException e) when (e is not PostgresException) { StartupLog.DatabaseAway(app.Logger, e); }
+        await app.Services.GetRequiredService<ReadinessCheck>().TryAsync(CancellationToken.None);
         try { await app.Services.GetRequiredService<Pkcs11Hsm>().CheckAsync(CancellationToken.None); }
         catch (HsmUnavailableException e) { StartupLog.HsmAway(app.Logger, e); }
         _ = app.Services.GetRequiredService<CertificateAuthorities>();
@@ -73,8 +81,6 @@ internal static class Configuration
 
 internal static partial class StartupLog
 {
-    [LoggerMessage(LogLevel.Warning, "the database does not answer; starting without it")]
-    internal static partial void DatabaseAway(ILogger log, Exception e);
     [LoggerMessage(LogLevel.Warning, "the HSM does not answer; starting without it")]
     internal static partial void HsmAway(ILogger log, Exception e);
 }

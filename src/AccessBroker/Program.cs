@@ -20,6 +20,8 @@ builder.Services.AddSingleton(broker);
 builder.Services.AddSingleton(TimeProvider.System);
 builder.Services.AddDatabase(broker.Database, broker.Redis);
 builder.Services.AddWeb();
+builder.Services.AddTelemetry(broker);
+builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(10));
 builder.Services.AddHistory(broker.DataDirectory);
 builder.Services.AddKeys(hsm, broker.CaDirectory);
 builder.Services.AddOperationAuthorization(broker.PolicyDirectory);
@@ -32,6 +34,8 @@ builder.Services.AddOidc();
 
 var app = builder.Build();
 await app.RequireReadyAsync();
+app.UseTelemetry(broker);
+app.UseSpanNames();
 app.UseWeb();
 app.UseRouting();
 app.UseRateLimiter();

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using AccessBroker.Primitives;
 using Npgsql;
 
 namespace AccessBroker.Database;
@@ -11,6 +12,9 @@ public sealed class DatabaseClock(NpgsqlDataSource source, TimeProvider time) : 
 {
     /// <summary>Ours: 1 s.</summary>
     public static readonly TimeSpan Tolerance = TimeSpan.FromSeconds(1);
+
+    /// <summary>Ours: 500 ms, so a measurement errs by 250 ms at most.</summary>
+    private static readonly TimeSpan LongestTrip = TimeSpan.FromMilliseconds(500);
 
     private (TimeSpan? Offset, bool Answered) _last = (null, false);
 
@@ -32,7 +36,9 @@ public sealed class DatabaseClock(NpgsqlDataSource source, TimeProvider time) : 
             await using var command = new NpgsqlCommand("select clock_timestamp()", connection);
             var asked = Stopwatch.GetTimestamp();
             var database = (DateTime)(await command.ExecuteScalarAsync(limit.Token))!;
-            _last = (time.GetUtcNow().UtcDateTime - (Stopwatch.GetElapsedTime(asked) / 2) - database, true);
+            var trip = Stopwatch.GetElapsedTime(asked);
+            // A slow answer says little about the clocks: the last good measurement stands.
+            _last = (trip <= LongestTrip ? time.GetUtcNow().UtcDateTime - (trip / 2) - database : _last.Offset, true);
         }
         catch (Exception e) when (e is NpgsqlException or TimeoutException || (e is OperationCanceledException && !ct.IsCancellationRequested))
         {
@@ -43,6 +49,7 @@ public sealed class DatabaseClock(NpgsqlDataSource source, TimeProvider time) : 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        Instruments.Meter.CreateObservableGauge("accessbroker.clock.offset", () => Offset?.TotalSeconds ?? 0, "s", "This node's clock minus the database's.");
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         do await MeasureAsync(stoppingToken);
         while (await timer.WaitForNextTickAsync(stoppingToken));

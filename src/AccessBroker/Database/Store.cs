@@ -5,11 +5,16 @@ namespace AccessBroker.Database;
 /// <summary>The PostgreSQL database: where units of work begin.</summary>
 public sealed class Store(NpgsqlDataSource source) : IAsyncDisposable
 {
+    /// <summary>Why the last history events could not be written (SQLSTATE: disk full, read-only, no right); null while they can.</summary>
+    public string? NotWritable { get; private set; }
+
+    internal void NoteWrite(string? failure) => NotWritable = failure;
+
     /// <summary>Opens a connection and a transaction (read committed). Throws <see cref="NpgsqlException"/> when the database is away.</summary>
     public async Task<UnitOfWork> BeginAsync(CancellationToken ct)
     {
         var connection = await source.OpenConnectionAsync(ct);
-        try { return new UnitOfWork(connection, await connection.BeginTransactionAsync(ct)); }
+        try { return new UnitOfWork(connection, await connection.BeginTransactionAsync(ct), NoteWrite); }
         catch { await connection.DisposeAsync(); throw; }
     }
 

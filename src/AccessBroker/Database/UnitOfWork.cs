@@ -15,7 +15,9 @@ public sealed class UnitOfWork : IAsyncDisposable
     private readonly List<Action> _afterCommit = [];
     private readonly List<DbContext> _contexts = [];
 
-    internal UnitOfWork(NpgsqlConnection connection, NpgsqlTransaction transaction) => (_connection, _transaction) = (connection, transaction);
+    private readonly Action<string?> _noteWrite;
+
+    internal UnitOfWork(NpgsqlConnection connection, NpgsqlTransaction transaction, Action<string?> noteWrite) => (_connection, _transaction, _noteWrite) = (connection, transaction, noteWrite);
 
     /// <summary>Runs a statement. Returns the number of rows it touched. Throws <see cref="NpgsqlException"/> when the database is away.</summary>
     public async Task<int> ExecuteAsync(Sql sql, CancellationToken ct)
@@ -64,7 +66,13 @@ public sealed class UnitOfWork : IAsyncDisposable
         {
             await using var batch = new NpgsqlBatch(_connection, _transaction);
             foreach (var sql in _last) batch.BatchCommands.Add(sql.ToBatchCommand());
-            await batch.ExecuteNonQueryAsync(ct);
+            try { await batch.ExecuteNonQueryAsync(ct); }
+            catch (PostgresException e)
+            {
+                _noteWrite(e.SqlState);
+                throw;
+            }
+            _noteWrite(null);
         }
         await _transaction.CommitAsync(ct);
         foreach (var action in _afterCommit) action();

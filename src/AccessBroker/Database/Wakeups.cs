@@ -44,6 +44,7 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken)
     {
+        Primitives.Instruments.Meter.CreateObservableGauge("accessbroker.redis.connected", () => Connected == true ? 1 : 0, description: "1 while wake-ups between nodes go over Redis, 0 while nodes poll.");
         if (redis is not null) _ = ConnectAsync(redis);
         return Task.CompletedTask;
     }

@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -14,7 +15,13 @@ namespace AccessBroker.History;
 public static class HistoryLog
 {
     /// <summary>Writes an event with the unit of work that makes it true: both commit, or neither.</summary>
-    public static void Record(this UnitOfWork work, HistoryEvent entry, DateTimeOffset at) => work.BeforeCommit(Insert(entry, at, "live"));
+    public static void Record(this UnitOfWork work, HistoryEvent entry, DateTimeOffset at)
+    {
+        work.BeforeCommit(Insert(entry, at, "live"));
+        work.AfterCommit(() => Operations.Add(1, new("operation", entry.Operation), new("outcome", Name(entry.Outcome)), new("reason", entry.Reason)));
+    }
+
+    private static readonly Counter<long> Operations = Instruments.Meter.CreateCounter<long>("accessbroker.operations", description: "Operations recorded in the history, by name, outcome and reason.");
 
     /// <summary>Writes events on their own: refusals, which have no other effect. Throws when the database is away.</summary>
     public static async Task RecordAsync(this Store store, HistoryEvent entry, DateTimeOffset at, CancellationToken ct)

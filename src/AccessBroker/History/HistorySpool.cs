@@ -1,5 +1,6 @@
 using System.Text.Json;
 using AccessBroker.Database;
+using AccessBroker.Primitives;
 using Npgsql;
 
 namespace AccessBroker.History;
@@ -56,6 +57,7 @@ public sealed partial class HistorySpool(string directory, Store store, ILogger<
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        Instruments.Meter.CreateObservableGauge("accessbroker.history.spool", () => Waiting, description: "Endings that wait on this node to be written to the history.");
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(2));
         do
         {

@@ -1,4 +1,7 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using System.Threading.Channels;
+using AccessBroker.Primitives;
 
 namespace AccessBroker.Keys;
 
@@ -11,6 +14,9 @@ public sealed partial class Pkcs11Hsm : IHsm, IAsyncDisposable
 {
     /// <summary>Ours: 16 hung connections.</summary>
     public const int MaxAbandoned = 16;
+
+    private static readonly Histogram<double> Duration = Instruments.Meter.CreateHistogram("accessbroker.hsm.call.duration", "s", "Calls to the HSM, with their wait in the queue.", advice: Instruments.Durations);
+    private static readonly Counter<long> Replaced = Instruments.Meter.CreateCounter<long>("accessbroker.hsm.connections.replaced", description: "HSM connections that hung and were replaced.");
 
     private readonly HsmOptions _options;
     private readonly ILogger<Pkcs11Hsm> _log;
@@ -41,10 +47,23 @@ public sealed partial class Pkcs11Hsm : IHsm, IAsyncDisposable
     private async Task<byte[]> CallAsync(string what, Func<HsmConnection, byte[]> work, CancellationToken ct)
     {
         var call = new HsmCall(work);
-        if (!_queue.Writer.TryWrite(call)) throw new HsmUnavailableException($"{what}: too many calls wait");
-        try { return await call.Result.WaitAsync(_options.Deadline, ct); }
+        using var span = Instruments.Activities.StartActivity("hsm call");
+        var began = Stopwatch.GetTimestamp();
+        var outcome = "failed";
+        try
+        {
+            if (!_queue.Writer.TryWrite(call)) throw new HsmUnavailableException($"{what}: too many calls wait");
+            var result = await call.Result.WaitAsync(_options.Deadline, ct);
+            outcome = "done";
+            return result;
+        }
         catch (TimeoutException e) { call.Cancel(); throw new HsmUnavailableException($"{what}: no answer within {_options.Deadline.TotalMilliseconds} ms", e); }
         catch (Exception e) when (e is Pkcs11Exception or DllNotFoundException or IOException) { throw new HsmUnavailableException(what, e); }
+        finally
+        {
+            Duration.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, new KeyValuePair<string, object?>("outcome", outcome));
+            if (outcome == "failed") span?.SetStatus(ActivityStatusCode.Error);
+        }
     }
 
     private void Supervise()
@@ -54,6 +73,7 @@ public sealed partial class Pkcs11Hsm : IHsm, IAsyncDisposable
             if (!_connections[i].IsHung(_options.Deadline) || Volatile.Read(ref _abandoned) >= MaxAbandoned) continue;
             Interlocked.Increment(ref _abandoned);
             ConnectionHung(_log, i);
+            Replaced.Add(1);
             var hung = _connections[i];
             _connections[i] = Start();
             hung.Abandon(() => Interlocked.Decrement(ref _abandoned));

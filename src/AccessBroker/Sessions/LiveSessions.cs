@@ -39,39 +39,49 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     public static Task<LastSession?> FindLastAsync(UnitOfWork work, PersonId person, SessionId current, CancellationToken ct) => SessionStore.FindLastAsync(work, person, current, ct);
 
     /// <summary>
-    /// Starts a session in the caller's unit of work. The same person at the same terminal with the same card keeps the session and proves it
-    /// anew; somebody else's session at the terminal ends first, and nothing of it is inherited. <clause>INA 第16-5</clause>
+    /// Starts a session in the caller's unit of work. The same person at the same terminal keeps the session and proves it anew, with the card
+    /// still in or to unlock it; somebody else's session at the terminal, and the person's own locked one elsewhere, end first, and nothing of
+    /// them is inherited. <clause>INA 第16-5, MIC 5.1(1)⑦</clause>
     /// </summary>
     public async Task<StartOutcome> StartAsync(UnitOfWork work, ProvenSignIn proven, CancellationToken ct)
     {
-        if (!await SessionStore.LeaseHoldsAsync(work, proven.Terminal, proven.Epoch, ct)) return new StartOutcome.CardMoved();
-        // Ends what is dead but not yet marked, so that the one-live-session rule judges only the living.
-        await EndWhereAsync(work, $"""
-            update sessions.sessions s set ended_at = clock_timestamp(), end_reason = 'sessions.lease-lost'
-            where s.ended_at is null and (s.person = {proven.Person} or s.terminal = {proven.Terminal})
-              and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > clock_timestamp())
-            returning s.id, s.person, s.card, s.terminal, s.end_reason
-            """, ct);
+        if (await SessionStore.FindLeasedSystemAsync(work, proven.Terminal, proven.Epoch, ct) is not { } system) return new StartOutcome.CardMoved();
+        await EndDeadAsync(work, proven, ct);
         var cookie = Secret.New();
-        var renewed = await work.FindAsync($"""
-            update sessions.sessions set auth_time = {time.GetUtcNow()}, seen_at = clock_timestamp(), cookie_hash = {Secret.Hash(cookie)}, acr = {proven.Acr}, amr = {proven.Amr.ToArray()}
-            where person = {proven.Person} and terminal = {proven.Terminal} and card = {proven.Card} and epoch = {proven.Epoch} and ended_at is null returning id
-            """, r => r.GetString(0), ct);
-        if (renewed is not null) return new StartOutcome.Started(SessionId.Parse(renewed), cookie, true);
+        var now = time.GetUtcNow();
+        if (await SessionStore.RenewAsync(work, proven, Secret.Hash(cookie), now, ct) is { } renewed)
+        {
+            if (renewed.WasLocked) work.Record(new("sessions.unlock", HistoryOutcome.Done) { Session = renewed.Id, Person = proven.Person, Card = proven.Card, Terminal = proven.Terminal }, now);
+            return new StartOutcome.Started(renewed.Id, cookie, true);
+        }
         if (await work.FindAsync($"select terminal from sessions.sessions where person = {proven.Person} and ended_at is null and terminal <> {proven.Terminal}", r => r.GetString(0), ct) is { } elsewhere)
             return new StartOutcome.ElsewhereToo(TerminalId.Parse(elsewhere));
         await EndWhereAsync(work, $"""
             update sessions.sessions set ended_at = clock_timestamp(), end_reason = 'sessions.replaced' where terminal = {proven.Terminal} and ended_at is null
-            returning id, person, card, terminal, end_reason
+            returning id, person, card, terminal, end_reason, ended_at
             """, ct);
         var id = SessionId.New();
-        var now = time.GetUtcNow();
         await work.ExecuteAsync($"""
-            insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, auth_time, started_at, seen_at, expires_at)
-            values ({id}, {Secret.Hash(cookie)}, {proven.Person}, {proven.Card}, {proven.Terminal}, {proven.Address}, {proven.Epoch}, {proven.Acr}, {proven.Amr.ToArray()}, {now}, {now}, clock_timestamp(), clock_timestamp() + {policy.Absolute})
+            insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, auth_time, started_at, seen_at, expires_at, card_out)
+            values ({id}, {Secret.Hash(cookie)}, {proven.Person}, {proven.Card}, {proven.Terminal}, {proven.Address}, {proven.Epoch}, {proven.Acr}, {proven.Amr.ToArray()}, {now}, {now}, clock_timestamp(), clock_timestamp() + {policy.Absolute},
+                {(policy.CardOutOf(system) == CardOut.Lock ? "lock" : "terminate")})
             """, ct);
         return new StartOutcome.Started(id, cookie, false);
     }
+
+    /// <summary>Ends what is over but not yet marked, so that the one-live-session rule judges only the living.</summary>
+    private Task EndDeadAsync(UnitOfWork work, ProvenSignIn proven, CancellationToken ct) => EndWhereAsync(work, $"""
+        update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
+            when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
+            when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
+            when s.card_out = 'lock' then 'sessions.replaced'
+            else 'sessions.lease-lost' end
+        where s.ended_at is null and (s.person = {proven.Person} or s.terminal = {proven.Terminal})
+          and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
+            or (not (s.card_out = 'lock' and s.person = {proven.Person} and s.terminal = {proven.Terminal})
+              and (s.locked_at is not null or not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select sessions.lease_clock())))))
+        returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
+        """, ct);
 
     /// <summary>Notes that the session is in use, at most once a minute: the idle time-out starts anew.</summary>
     public async Task SeenAsync(SessionId id, CancellationToken ct)
@@ -80,78 +90,123 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         if (await work.ExecuteAsync($"update sessions.sessions set seen_at = clock_timestamp() where id = {id} and ended_at is null and seen_at < clock_timestamp() - interval '1 minute'", ct) > 0) await work.CommitAsync(ct);
     }
 
-    /// <summary>Ends one session: sign-out. Returns false when it was over already.</summary>
-    public Task<bool> EndAsync(SessionId id, string reason) => EndNowAsync($"""
-        update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where id = {id} and ended_at is null returning id, person, card, terminal, end_reason
-        """, new("sessions.end", HistoryOutcome.Ended, reason) { Session = id });
+    /// <summary>Ends one session: sign-out. Returns false when it was over already. Throws <see cref="NpgsqlException"/> when the database is away: it must not be called done.</summary>
+    public Task<bool> EndAsync(SessionId id, string reason) => EndNowAsync(Ends(() => $"""
+        update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where id = {id} and ended_at is null returning id, person, card, terminal, end_reason, ended_at
+        """));
 
-    /// <summary>Ends whatever lives on a card: reported lost.</summary>
-    public Task<bool> EndByCardAsync(CardId card, string reason) => EndNowAsync($"""
-        update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where card = {card} and ended_at is null returning id, person, card, terminal, end_reason
-        """, new("sessions.end", HistoryOutcome.Ended, reason) { Card = card });
+    /// <summary>Ends whatever lives on a card: reported lost. Throws as <see cref="EndAsync"/>.</summary>
+    public Task<bool> EndByCardAsync(CardId card, string reason) => EndNowAsync(Ends(() => $"""
+        update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where card = {card} and ended_at is null returning id, person, card, terminal, end_reason, ended_at
+        """));
 
-    /// <summary>Ends whatever lives at a terminal with another epoch than <paramref name="epoch"/>: card out, reader gone, agent restarted.</summary>
-    internal Task<bool> EndByEpochAsync(TerminalId terminal, string epoch, string reason) => EndNowAsync($"""
-        update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where terminal = {terminal} and epoch <> {epoch} and ended_at is null returning id, person, card, terminal, end_reason
-        """, new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal }, leaseEndsIt: true);
-
-    /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
-    internal async Task SweepAsync(CancellationToken ct)
+    /// <summary>Ends or locks whatever lives at a terminal with another epoch than <paramref name="epoch"/>: card out, reader gone, agent restarted. Never throws.</summary>
+    internal async Task EndByEpochAsync(TerminalId terminal, string epoch, string reason)
     {
-        await using var work = await store.BeginAsync(ct);
-        if (await EndWhereAsync(work, $"""
-            update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
-                when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
-                when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
-                when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
-                else 'sessions.lease-lost' end
-            where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
-              or not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > clock_timestamp()))
-            returning s.id, s.person, s.card, s.terminal, s.end_reason
-            """, ct) > 0) await work.CommitAsync(ct);
+        try
+        {
+            await EndNowAsync(Locks(() => $"""
+                update sessions.sessions set locked_at = clock_timestamp() where terminal = {terminal} and epoch <> {epoch} and ended_at is null and card_out = 'lock' and locked_at is null
+                returning id, person, card, terminal, {reason}, locked_at
+                """), Ends(() => $"""
+                update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where terminal = {terminal} and epoch <> {epoch} and ended_at is null and card_out = 'terminate'
+                returning id, person, card, terminal, end_reason, ended_at
+                """));
+        }
+        catch (NpgsqlException e)
+        {
+            // Ending never waits: this node refuses by the new epoch at once, the lease runs out by itself, and the sweep marks the row when the database is back.
+            EndingSpooled(log, reason, e);
+            Spool([new(new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal }, time.GetUtcNow())]);
+        }
     }
 
-    private async Task<bool> EndNowAsync(Sql update, HistoryEvent whenAway, bool leaseEndsIt = false)
+    /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
+    internal Task SweepAsync(CancellationToken ct) => EndNowAsync(Locks(() => $"""
+        update sessions.sessions s set locked_at = clock_timestamp()
+        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select sessions.lease_clock()))
+        returning s.id, s.person, s.card, s.terminal, 'sessions.lease-lost', s.locked_at
+        """), Ends(() => $"""
+        update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
+            when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
+            when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
+            when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
+            else 'sessions.lease-lost' end
+        where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
+          or (s.card_out = 'terminate' and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select sessions.lease_clock()))))
+        returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
+        """));
+
+    /// <summary>One statement that locks or ends sessions and returns them. A function: it may run twice.</summary>
+    private sealed record Step(string Operation, Func<Sql> Update);
+
+    private static Step Locks(Func<Sql> update) => new("sessions.lock", update);
+
+    private static Step Ends(Func<Sql> update) => new("sessions.end", update);
+
+    private sealed record Ending(HistoryEvent Event, DateTimeOffset At);
+
+    /// <summary>
+    /// Ends, and writes the events with it. When the history alone cannot be written (read-only, disk full), the ending stands all the same: its
+    /// events go to the spool first. Throws <see cref="NpgsqlException"/> when the database takes neither.
+    /// </summary>
+    private async Task<bool> EndNowAsync(params Step[] steps)
     {
         try
         {
             await using var work = await store.BeginAsync(CancellationToken.None);
-            var ended = await EndWhereAsync(work, update, CancellationToken.None);
+            var endings = await RunAsync(work, CancellationToken.None, steps);
+            if (endings.Count == 0) return false;
+            foreach (var ending in endings) work.Record(ending.Event, ending.At);
             await work.CommitAsync(CancellationToken.None);
-            return ended > 0;
-        }
-        // Without a new epoch the lease goes on: a sign-out or a lost card must not be called done when it is not, so the caller hears of it.
-        catch (NpgsqlException e) when (leaseEndsIt)
-        {
-            // Ending never waits: the lease runs out by itself, and the sweep marks the row when the database is back.
-            EndingSpooled(log, whenAway.Reason, e);
-            try { spool.Append(whenAway, time.GetUtcNow()); }
-            catch (IOException disk) { EndingLost(log, whenAway.Reason, disk); }
+            foreach (var ending in endings) Ended(log, ending.Event.Session!.Value, ending.Event.Operation, ending.Event.Reason);
             return true;
         }
-    }
-
-    private async Task<int> EndWhereAsync(UnitOfWork work, Sql update, CancellationToken ct)
-    {
-        var ended = await work.QueryAsync(update, r => new HistoryEvent("sessions.end", HistoryOutcome.Ended, r.GetString(4))
+        catch (PostgresException e)
         {
-            Session = SessionId.Parse(r.GetString(0)),
-            Person = PersonId.Parse(r.GetString(1)),
-            Card = CardId.Parse(r.GetString(2)),
-            Terminal = TerminalId.Parse(r.GetString(3)),
-        }, ct);
-        foreach (var entry in ended)
-        {
-            work.Record(entry, time.GetUtcNow());
-            Ended(log, entry.Session!.Value, entry.Reason);
+            EndingSpooled(log, e.SqlState, e);
+            await using var work = await store.BeginAsync(CancellationToken.None);
+            var endings = await RunAsync(work, CancellationToken.None, steps);
+            Spool(endings);
+            await work.CommitAsync(CancellationToken.None);
+            return endings.Count > 0;
         }
-        return ended.Count;
     }
 
-    [LoggerMessage(LogLevel.Information, "session {Session} ended: {Reason}")]
-    private static partial void Ended(ILogger log, SessionId session, string reason);
-    [LoggerMessage(LogLevel.Critical, "a session's end ({Reason}) could be written neither to the history nor to the spool; the session ends with its lease, and the sweep will record it")]
-    private static partial void EndingLost(ILogger log, string reason, Exception e);
-    [LoggerMessage(LogLevel.Error, "a session's end ({Reason}) could not be written; spooled")]
+    private void Spool(IReadOnlyCollection<Ending> endings)
+    {
+        try { foreach (var ending in endings) spool.Append(ending.Event, ending.At); }
+        catch (IOException disk) { EndingLost(log, disk); }
+    }
+
+    private async Task EndWhereAsync(UnitOfWork work, Sql update, CancellationToken ct)
+    {
+        foreach (var ending in await RunAsync(work, ct, Ends(() => update)))
+        {
+            work.Record(ending.Event, ending.At);
+            work.AfterCommit(() => Ended(log, ending.Event.Session!.Value, ending.Event.Operation, ending.Event.Reason));
+        }
+    }
+
+    /// <summary>An ending happens at the database's time: a node whose clock is off still records it right.</summary>
+    private static async Task<List<Ending>> RunAsync(UnitOfWork work, CancellationToken ct, params Step[] steps)
+    {
+        var endings = new List<Ending>();
+        foreach (var step in steps)
+            endings.AddRange(await work.QueryAsync<Ending>(step.Update(), r => new(new(step.Operation, HistoryOutcome.Ended, r.GetString(4))
+            {
+                Session = SessionId.Parse(r.GetString(0)),
+                Person = PersonId.Parse(r.GetString(1)),
+                Card = CardId.Parse(r.GetString(2)),
+                Terminal = TerminalId.Parse(r.GetString(3)),
+            }, r.GetFieldValue<DateTimeOffset>(5)), ct));
+        return endings;
+    }
+
+    [LoggerMessage(LogLevel.Information, "session {Session} {Operation}: {Reason}")]
+    private static partial void Ended(ILogger log, SessionId session, string operation, string reason);
+    [LoggerMessage(LogLevel.Critical, "the end of sessions could be written neither to the history nor to the spool; it stands all the same, and this line is its record")]
+    private static partial void EndingLost(ILogger log, Exception e);
+    [LoggerMessage(LogLevel.Error, "the end of sessions ({Reason}) could not be written to the history; spooled")]
     private static partial void EndingSpooled(ILogger log, string reason, Exception e);
 }

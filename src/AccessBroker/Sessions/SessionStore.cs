@@ -20,7 +20,7 @@ internal static class SessionStore
     internal static Sql Live(SessionId id, TimeSpan idle) => $"""
         select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
-        where s.id = {id} and s.ended_at is null and l.until > clock_timestamp() and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        where s.id = {id} and s.ended_at is null and s.locked_at is null and l.until > (select sessions.lease_clock()) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """;
 
     internal static Task<LiveSession?> FindLiveAsync(Store store, SessionId id, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live(id, idle), ReadLive, ct);
@@ -30,7 +30,7 @@ internal static class SessionStore
     internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync($"""
         select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
-        where s.cookie_hash = {cookieHash} and s.ended_at is null and l.until > clock_timestamp() and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and l.until > (select sessions.lease_clock()) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """, ReadLive, ct);
 
     internal static Task<LastSession?> FindLastAsync(UnitOfWork work, PersonId person, SessionId current, CancellationToken ct) => work.FindAsync<LastSession>($"""
@@ -38,6 +38,19 @@ internal static class SessionStore
         """, r => new(TerminalId.Parse(r.GetString(0)), r.GetFieldValue<DateTimeOffset>(1), r.IsDBNull(2) ? null : r.GetFieldValue<DateTimeOffset>(2), r.IsDBNull(3) ? null : r.GetString(3)), ct);
 
     /// <summary>The lease of a terminal with this epoch holds now: the card has been there since.</summary>
-    internal static async Task<bool> LeaseHoldsAsync(UnitOfWork work, TerminalId terminal, string epoch, CancellationToken ct) =>
-        await work.FindAsync($"select terminal from sessions.leases where terminal = {terminal} and epoch = {epoch} and until > clock_timestamp() for share", r => r.GetString(0), ct) is not null;
+    /// <returns>The system of the terminal; null: it does not hold.</returns>
+    internal static Task<string?> FindLeasedSystemAsync(UnitOfWork work, TerminalId terminal, string epoch, CancellationToken ct) =>
+        work.FindAsync($"select system from sessions.leases where terminal = {terminal} and epoch = {epoch} and until > (select sessions.lease_clock()) for share", r => r.GetString(0), ct);
+
+    internal sealed record Renewed(SessionId Id, bool WasLocked);
+
+    /// <summary>The person's session at this terminal, proven anew: with the card still in, or locked. Null: there is none to go on with.</summary>
+    internal static Task<Renewed?> RenewAsync(UnitOfWork work, ProvenSignIn proven, byte[] cookieHash, DateTimeOffset now, CancellationToken ct) => work.FindAsync<Renewed>($"""
+        with found as (
+            select id, card_out = 'lock' and (locked_at is not null or epoch <> {proven.Epoch}) as locked from sessions.sessions
+            where person = {proven.Person} and terminal = {proven.Terminal} and ended_at is null and ((card = {proven.Card} and epoch = {proven.Epoch}) or card_out = 'lock') for update)
+        update sessions.sessions s set auth_time = {now}, seen_at = clock_timestamp(), cookie_hash = {cookieHash}, acr = {proven.Acr}, amr = {proven.Amr.ToArray()},
+            card = {proven.Card}, epoch = {proven.Epoch}, address = {proven.Address}, locked_at = null
+        from found where s.id = found.id returning s.id, found.locked
+        """, r => new(SessionId.Parse(r.GetString(0)), r.GetBoolean(1)), ct);
 }

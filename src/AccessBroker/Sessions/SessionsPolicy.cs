@@ -2,6 +2,15 @@ using AccessBroker.Policies;
 
 namespace AccessBroker.Sessions;
 
+/// <summary>What the end of presence (card out, agent gone, lease over) does to a session.</summary>
+public enum CardOut
+{
+    /// <summary>It ends. <clause>INA 第16-5</clause></summary>
+    Terminate,
+    /// <summary>It is locked until the same person signs in again at the same terminal; everyone else ends it. <clause>MIC 5.1(1)⑦</clause></summary>
+    Lock,
+}
+
 /// <summary>Life of sessions and of what hangs on them. <clause>MIC 6.2(4)</clause> Values are ours.</summary>
 public sealed record SessionsPolicy : IPolicy
 {
@@ -18,9 +27,22 @@ public sealed record SessionsPolicy : IPolicy
     /// <summary>Life of an authorization code, 5 s..60 s. Default 60 s.</summary>
     public required TimeSpan AuthorizationCode { get; init; }
 
+    /// <summary>What taking the card out does at terminals of systems not named below. Default: terminate.</summary>
+    public required CardOut CardOut { get; init; }
+    /// <summary>What it does at terminals of a system, by the system's id. 住基ネット (juki, juki-net) and 戸籍 (koseki) cannot be set to lock. <clause>INA 第16-5</clause></summary>
+    public required Dictionary<string, CardOut> CardOutBySystem { get; init; }
+
+    /// <summary>Systems whose sessions always end with the card.</summary>
+    private static readonly string[] AlwaysTerminate = ["juki", "juki-net", "koseki"];
+
+    /// <summary>What the end of presence does at a terminal of this system.</summary>
+    public CardOut CardOutOf(string system) => AlwaysTerminate.Contains(system) ? CardOut.Terminate : CardOutBySystem.GetValueOrDefault(system, CardOut);
+
     /// <inheritdoc/>
     public IEnumerable<string> Problems() =>
     [
+        .. CardOutBySystem.Where(s => s.Value == CardOut.Lock && AlwaysTerminate.Contains(s.Key)).Select(s => $"card-out-by-system.{s.Key} must be terminate (INA 第16-5)"),
+        .. CardOutBySystem.Values.Append(CardOut).Where(v => !Enum.IsDefined(v)).Select(v => $"card-out must be terminate or lock, but is {v}"),
         .. PolicyFiles.OutOfRange("lease", Lease, TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(60)),
         .. PolicyFiles.OutOfRange("idle", Idle, TimeSpan.FromMinutes(1), TimeSpan.FromHours(8)),
         .. PolicyFiles.OutOfRange("absolute", Absolute, TimeSpan.FromMinutes(10), TimeSpan.FromHours(24)),

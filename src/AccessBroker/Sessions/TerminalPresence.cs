@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 using Npgsql;
@@ -10,7 +12,8 @@ internal sealed partial class TerminalPresence(Leases leases, LiveSessions sessi
     public async Task EpochAsync(AttachedTerminal terminal, string cause)
     {
         var id = terminal.Terminal.Id;
-        leases.Beat(id, terminal.Epoch);
+        var began = Stopwatch.GetTimestamp();
+        leases.Beat(terminal);
         // First the end, then the lease: in between nothing lives that should not.
         await sessions.EndByEpochAsync(id, terminal.Epoch, cause switch
         {
@@ -18,11 +21,14 @@ internal sealed partial class TerminalPresence(Leases leases, LiveSessions sessi
             "attached" => "sessions.agent-restarted",
             _ => "sessions.reader-lost",
         });
-        try { await leases.ChangeAsync(id, terminal.Epoch, CancellationToken.None); }
+        try { await leases.ChangeAsync(terminal, CancellationToken.None); }
         catch (NpgsqlException e) { LeaseNotWritten(log, id, e); }
+        Duration.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, new KeyValuePair<string, object?>("cause", cause is "removed" or "inserted" or "attached" or "reader-gone" ? cause : "other"));
     }
 
-    public void Beat(AttachedTerminal terminal) => leases.Beat(terminal.Terminal.Id, terminal.Epoch);
+    private static readonly Histogram<double> Duration = Instruments.Meter.CreateHistogram("accessbroker.presence.duration", "s", "From a terminal's message of a card event until sessions and lease are written.", advice: Instruments.Durations);
+
+    public void Beat(AttachedTerminal terminal) => leases.Beat(terminal);
 
     public void Detached(AttachedTerminal terminal) => leases.Forget(terminal.Terminal.Id, terminal.Epoch);
 
@@ -38,15 +44,13 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         while (await timer.WaitForNextTickAsync(stoppingToken))
         {
-            await TryAsync(leases.RefreshAsync, stoppingToken);
-            await TryAsync(sessions.SweepAsync, stoppingToken);
+            try
+            {
+                await leases.RefreshAsync(stoppingToken);
+                await sessions.SweepAsync(stoppingToken);
+            }
+            catch (Exception e) when (e is NpgsqlException or TimeoutException) { TurnFailed(log, e); }
         }
-    }
-
-    private async Task TryAsync(Func<CancellationToken, Task> work, CancellationToken ct)
-    {
-        try { await work(ct); }
-        catch (Exception e) when (e is NpgsqlException or TimeoutException) { TurnFailed(log, e); }
     }
 
     [LoggerMessage(LogLevel.Warning, "leases could not be prolonged, or endings not marked; tried again in a second")]

@@ -8,7 +8,7 @@ using AccessBroker.Web;
 namespace AccessBroker.SignIn;
 
 /// <summary>What the sign-in page's script asks of the broker. Everything is bound to the browser's cookie and address.</summary>
-internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy policy, CompleteSignIn complete, Coalescer coalescer)
+internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy policy, CompleteSignIn complete, Coalescer coalescer, IHostApplicationLifetime lifetime)
 {
     /// <summary>How long a question for news waits: below the time-outs of usual proxies.</summary>
     private static readonly TimeSpan LongPoll = TimeSpan.FromSeconds(20), Poll = TimeSpan.FromSeconds(1);
@@ -58,7 +58,7 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
         for (var waited = TimeSpan.Zero; ; waited += Poll)
         {
             if (await FindAsync(context, id, ct) is not { } transaction) return Unknown(context, "sign-in.state");
-            if (transaction.State != seen || waited >= LongPoll) return Results.Json(State.Of(transaction));
+            if (transaction.State != seen || waited >= LongPoll || lifetime.ApplicationStopping.IsCancellationRequested) return Results.Json(State.Of(transaction));
             // A wake-up over Redis when it works, one second when it does not.
             await wakeups.WaitAsync(SignInSteps.Topic(id), Poll, ct);
         }

@@ -74,5 +74,13 @@ internal sealed class FrameStream(WebSocket socket) : IDisposable
         finally { _sending.Release(); }
     }
 
+    /// <summary>Close code 1001, "going away" (RFC 6455 §7.4.1): the agent attaches to another node at once.</summary>
+    internal async Task GoAwayAsync(CancellationToken ct)
+    {
+        await _sending.WaitAsync(ct);
+        try { await socket.CloseOutputAsync(WebSocketCloseStatus.EndpointUnavailable, null, ct); }
+        finally { _sending.Release(); }
+    }
+
     public void Dispose() => _sending.Dispose();
 }

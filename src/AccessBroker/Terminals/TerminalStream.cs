@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Text.Json;
@@ -12,16 +13,33 @@ namespace AccessBroker.Terminals;
 
 /// <summary>The agents' streams: a WebSocket over mutual TLS. The messages are in this slice's README. <clause>MIC 6.2(3)</clause></summary>
 internal sealed partial class TerminalStream(Store store, CertificateAuthorities authorities, ITerminalPresence presence, IEnumerable<ITerminalRequest> requests,
-    Coalescer coalescer, TimeProvider time, ILogger<TerminalStream> log)
+    Coalescer coalescer, DatabaseClock clock, TimeProvider time, ILogger<TerminalStream> log)
 {
     private readonly Dictionary<string, ITerminalRequest> _requests = requests.ToDictionary(r => r.Type, StringComparer.Ordinal);
     private readonly Dictionary<TerminalId, Attachment> _attached = [];
 
-    /// <summary>A stream under way: how to end it, and when it has ended.</summary>
-    private sealed record Attachment(CancellationTokenSource Ended, TaskCompletionSource Done);
+    /// <summary>A stream under way: how to end it, how to ask it to leave once it serves, and when it has ended.</summary>
+    private sealed record Attachment(CancellationTokenSource Ended, TaskCompletionSource Done)
+    {
+        internal Func<Task>? Leave { get; set; }
+    }
 
     /// <summary>Ours: an agent beats each second; a stream silent for 10 s is dead.</summary>
     private static readonly TimeSpan Silence = TimeSpan.FromSeconds(10);
+
+    /// <summary>Requests of one terminal that are answered at once.</summary>
+    private const int Parallel = 4;
+
+    /// <summary>Ours: requests under way have 3 s to be answered before a stream is closed.</summary>
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(3);
+
+    /// <summary>This node stops, or must not work: every terminal is told to go to another one. Requests under way are answered first.</summary>
+    internal async Task SendAwayAsync()
+    {
+        Attachment[] all;
+        lock (_attached) all = [.. _attached.Values];
+        await Task.WhenAll(all.Select(a => a.Leave?.Invoke() ?? Task.CompletedTask));
+    }
 
     /// <summary>Terminals attached to this node.</summary>
     internal int Attached { get { lock (_attached) return _attached.Count; } }
@@ -64,7 +82,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         var attached = new AttachedTerminal(terminal, address, certificate);
         using var socket = await context.WebSockets.AcceptWebSocketAsync();
         using var frames = new FrameStream(socket);
-        try { await ServeAsync(attached, frames, mine.Ended); }
+        try { await ServeAsync(attached, frames, mine); }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException) { StreamEnded(log, terminal.Id, e.Message); }
         finally { presence.Detached(attached); }
     }
@@ -86,11 +104,12 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         return null;
     }
 
-    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, CancellationTokenSource ended)
+    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, Attachment mine)
     {
-        var ct = ended.Token;
+        var (ended, ct) = (mine.Ended, mine.Ended.Token);
         ended.CancelAfter(Silence);
-        using var answering = new SemaphoreSlim(4);
+        using var answering = new SemaphoreSlim(Parallel);
+        mine.Leave = () => LeaveAsync(frames, answering, ended);
         if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || Epoch(hello) is not { } epoch) return;
         attached.Epoch = epoch;
         await presence.EpochAsync(attached, "attached");
@@ -121,8 +140,11 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     private async Task AnswerAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, SemaphoreSlim answering, CancellationToken ct)
     {
         JsonObject answer;
+        using var span = Instruments.Activities.StartActivity($"terminal {request.Type}", ActivityKind.Server, default(ActivityContext));
         try
         {
+            // What is recorded would bear a wrong time.
+            if (!clock.MayWork) throw new TerminalRequestException("broker.unavailable");
             answer = await request.AnswerAsync(attached, message, ct);
             answer["ok"] = true;
         }
@@ -143,6 +165,19 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         answer["id"] = message.TryGetProperty("id", out var id) && id.TryGetInt64(out var number) ? number : 0;
         try { await frames.SendAsync(answer, ct); }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException) { StreamEnded(log, attached.Terminal.Id, e.Message); }
+    }
+
+    private static async Task LeaveAsync(FrameStream frames, SemaphoreSlim answering, CancellationTokenSource ended)
+    {
+        using var limit = new CancellationTokenSource(Grace);
+        try
+        {
+            for (var i = 0; i < Parallel; i++) await answering.WaitAsync(limit.Token);
+            await frames.GoAwayAsync(limit.Token);
+            ended.CancelAfter(TimeSpan.FromSeconds(1));
+        }
+        catch (ObjectDisposedException) { /* it ended by itself meanwhile */ }
+        catch (Exception e) when (e is OperationCanceledException or WebSocketException) { await ended.CancelAsync(); }
     }
 
     [LoggerMessage(LogLevel.Information, "the stream of terminal {Terminal} ended: {Why}")]

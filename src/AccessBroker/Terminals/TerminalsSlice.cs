@@ -8,6 +8,7 @@ internal static class TerminalsSlice
     {
         services.AddSingleton<EnrolTerminal>();
         services.AddSingleton<TerminalStream>();
+        services.AddHostedService<SendTerminalsAway>();
         services.AddSingleton<Web.IHealthReport, TerminalsHealth>();
     }
 

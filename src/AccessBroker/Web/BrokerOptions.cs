@@ -13,6 +13,12 @@ public sealed class BrokerOptions
     public string Listen { get; set; } = "";
     /// <summary>Where terminals' agents connect with their certificates: IP:port.</summary>
     public string ListenTerminals { get; set; } = "";
+    /// <summary>Where monitoring reads <c>/metrics</c> and <c>/health</c> in plain HTTP: IP:port of a loopback or management address; empty (default): nowhere.</summary>
+    public string ListenOperations { get; set; } = "";
+    /// <summary>Addresses of proxies in front that pass TCP through and send the PROXY protocol, version 1. Default: none.</summary>
+    public List<string> TrustedProxies { get; } = [];
+    /// <summary>Where traces go: the URL of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318/v1/traces; empty (default): nowhere.</summary>
+    public string OtlpTraces { get; set; } = "";
     /// <summary>Server certificate and its chain, PEM.</summary>
     public string TlsCertificate { get; set; } = "";
     /// <summary>Its key, PEM; readable by the broker's OS user only.</summary>
@@ -42,6 +48,9 @@ public sealed class BrokerOptions
         if (!Segments.Contains(Segment)) yield return $"Broker:Segment must be one of {string.Join(", ", Segments)}, but is '{Segment}'";
         if (!System.Net.IPEndPoint.TryParse(Listen, out _)) yield return $"Broker:Listen must be IP:port, but is '{Listen}'";
         if (!System.Net.IPEndPoint.TryParse(ListenTerminals, out _)) yield return $"Broker:ListenTerminals must be IP:port, but is '{ListenTerminals}'";
+        if (ListenOperations.Length > 0 && !System.Net.IPEndPoint.TryParse(ListenOperations, out _)) yield return $"Broker:ListenOperations must be IP:port or empty, but is '{ListenOperations}'";
+        foreach (var proxy in TrustedProxies.Where(p => !System.Net.IPAddress.TryParse(p, out _))) yield return $"Broker:TrustedProxies must be IP addresses, but one is '{proxy}'";
+        if (OtlpTraces.Length > 0 && (!Uri.TryCreate(OtlpTraces, UriKind.Absolute, out var collector) || collector.Scheme is not ("http" or "https"))) yield return $"Broker:OtlpTraces must be a URL or empty, but is '{OtlpTraces}'";
         if (!File.Exists(TlsCertificate)) yield return $"Broker:TlsCertificate: no file '{TlsCertificate}'";
         if (!File.Exists(TlsKey)) yield return $"Broker:TlsKey: no file '{TlsKey}'";
         if (!Directory.Exists(PolicyDirectory)) yield return $"Broker:PolicyDirectory: no directory '{PolicyDirectory}'";

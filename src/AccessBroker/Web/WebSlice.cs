@@ -36,7 +36,7 @@ internal static class WebSlice
         app.UseStatusCodePagesWithReExecute("/problem/{0}");
         app.Use(SecurityHeaders);
         app.Use(SameOrigin);
-        app.Use(WithinClockTolerance);
+        app.Use(RefuseUnfit);
         app.UseRequestLocalization();
         app.UseStaticFiles();
     }
@@ -79,13 +79,12 @@ internal static class WebSlice
         return Problems.Json(StatusCodes.Status403Forbidden, "web.cross-origin", "別のサイトからの操作は受け付けません。").ExecuteAsync(context);
     }
 
-    /// <summary>A node whose clock is off refuses work and says so; health and static files still answer.</summary>
-    private static Task WithinClockTolerance(HttpContext context, RequestDelegate next)
+    /// <summary>A node whose clock is off, or whose database was not judged yet, refuses work and says so; health and static files still answer.</summary>
+    private static Task RefuseUnfit(HttpContext context, RequestDelegate next)
     {
-        var clock = context.RequestServices.GetRequiredService<DatabaseClock>();
-        if (clock.MayWork || context.Request.Path == "/health" || context.Request.Path.Value is { } path && path.EndsWith(".css", StringComparison.Ordinal)) return next(context);
-        context.Response.Headers.RetryAfter = "5";
-        return Problems.Json(StatusCodes.Status503ServiceUnavailable, "database.clock-off", "このサーバーの時計がずれているため、処理を止めています。").ExecuteAsync(context);
+        var clockRight = context.RequestServices.GetRequiredService<DatabaseClock>().MayWork;
+        if ((clockRight && context.RequestServices.GetRequiredService<ReadinessCheck>().Passed) || context.Request.Path == "/health" || context.Request.Path.Value is { } path && path.EndsWith(".css", StringComparison.Ordinal)) return next(context);
+        return AnswerAsync(context, 503, clockRight ? "database.unavailable" : "database.clock-off", clockRight ? DatabaseAway : "このサーバーの時計がずれているため、処理を止めています。しばらくしてから、もう一度お試しください。");
     }
 
     /// <summary>One place where exceptions become answers: a neighbour away is 503, everything else 500 with a trace id and nothing more.</summary>
@@ -96,10 +95,19 @@ internal static class WebSlice
         {
             IUnavailable away => (503, away.Code, away.Explanation),
             PostgresException { SqlState: PostgresErrorCodes.CharacterNotInRepertoire or PostgresErrorCodes.UntranslatableCharacter } => (400, "web.bad-request", "要求の形が正しくありません。"),
-            NpgsqlException or TimeoutException => (503, "database.unavailable", "データベースが応答しません。しばらくしてから、もう一度お試しください。"),
+            PostgresException { SqlState: PostgresErrorCodes.DiskFull or PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.InsufficientPrivilege } =>
+                (503, "database.not-writable", "操作の記録を書き込めないため、新しい操作を受け付けていません。情報システム担当へ連絡してください。"),
+            NpgsqlException or TimeoutException => (503, "database.unavailable", DatabaseAway),
             BadHttpRequestException bad => (bad.StatusCode, "web.bad-request", "要求の形が正しくありません。"),
             _ => (500, "web.internal-error", "内部エラーが起きました。追跡番号を添えて管理者へ連絡してください。"),
         };
+        await AnswerAsync(context, status, code, detail);
+    }
+
+    private const string DatabaseAway = "データベースが応答しません。しばらくしてから、もう一度お試しください。";
+
+    private static async Task AnswerAsync(HttpContext context, int status, string code, string detail)
+    {
         context.Response.StatusCode = status;
         if (status == 503) context.Response.Headers.RetryAfter = "2";
         if (context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal))
