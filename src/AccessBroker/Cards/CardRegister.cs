@@ -18,11 +18,10 @@ public sealed record Card(CardId Id, PersonId Person, string State, byte[] SignI
 public static class CardRegister
 {
     /// <summary>The card, or null when it is not ours.</summary>
-    public static Task<Card?> FindAsync(UnitOfWork work, CardId card, CancellationToken ct) =>
-        work.FindAsync<Card>($"select id, person, state, sign_in_key, possession_key, tries_left from cards.cards where id = {card}",
-            r => new(CardId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), r.GetString(2), r.GetFieldValue<byte[]>(3), r.GetFieldValue<byte[]>(4), r.IsDBNull(5) ? null : r.GetInt32(5)), ct);
+    public static Question<Card?> Find(CardId card) => Question.First($"select id, person, state, sign_in_key, possession_key, tries_left from cards.cards where id = {card}",
+        r => new Card(CardId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), r.GetString(2), r.GetFieldValue<byte[]>(3), r.GetFieldValue<byte[]>(4), r.IsDBNull(5) ? null : r.GetInt32(5)));
 
     /// <summary>Notes the PIN tries the card was seen with.</summary>
-    public static Task NoteTriesAsync(UnitOfWork work, CardId card, int triesLeft, CancellationToken ct) =>
-        work.ExecuteAsync($"update cards.cards set tries_left = {triesLeft} where id = {card}", ct);
+    public static void NoteTries(UnitOfWork work, CardId card, int triesLeft) =>
+        work.Write($"update cards.cards set tries_left = {triesLeft} where id = {card} and tries_left is distinct from {triesLeft}");
 }

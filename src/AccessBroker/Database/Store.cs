@@ -18,6 +18,24 @@ public sealed class Store(NpgsqlDataSource source) : IAsyncDisposable
         catch { await connection.DisposeAsync(); throw; }
     }
 
+    /// <summary>A unit of work that only reads, each question for itself: no transaction is opened.</summary>
+    public async Task<UnitOfWork> ReadAsync(CancellationToken ct) => new(await source.OpenConnectionAsync(ct), null, NoteWrite);
+
+    /// <summary>One statement as a transaction of its own. Returns the number of rows it touched.</summary>
+    public async Task<int> ExecuteAsync(Sql sql, CancellationToken ct)
+    {
+        await using var connection = await source.OpenConnectionAsync(ct);
+        await using var command = sql.ToCommand(connection, null);
+        return await command.ExecuteNonQueryAsync(ct);
+    }
+
+    /// <summary>One question outside a transaction, for reads on hot paths.</summary>
+    public async Task<T> AskAsync<T>(Question<T> question, CancellationToken ct)
+    {
+        await using var work = await ReadAsync(ct);
+        return await work.AskAsync(question, ct);
+    }
+
     /// <summary>One query outside a transaction, for reads on hot paths.</summary>
     public async Task<T?> FindAsync<T>(Sql sql, Func<NpgsqlDataReader, T> row, CancellationToken ct) where T : class
     {

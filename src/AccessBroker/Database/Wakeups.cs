@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using AccessBroker.Primitives;
 using StackExchange.Redis;
 
 namespace AccessBroker.Database;
@@ -11,6 +12,7 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(1);
     private readonly ConcurrentDictionary<string, TaskCompletionSource> _waiting = new();
+    private readonly string _self = Secret.New(9);
     private ConnectionMultiplexer? _connection;
 
     /// <summary>Null when no Redis is configured, else whether it answers.</summary>
@@ -22,7 +24,7 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
         Here(topic);
         try
         {
-            if (_connection is { IsConnected: true } connection) connection.GetSubscriber().Publish("accessbroker:wake", topic, CommandFlags.FireAndForget);
+            if (_connection is { IsConnected: true } connection) connection.GetSubscriber().Publish("accessbroker:wake", $"{_self} {topic}", CommandFlags.FireAndForget);
         }
         catch (RedisException) { /* it went away in between: the others poll */ }
     }
@@ -37,6 +39,12 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
             _waiting.TryRemove(new(topic, signal));
             ct.ThrowIfCancellationRequested();
         }
+    }
+
+    /// <summary>Our own messages come back too; we have woken ourselves already.</summary>
+    private void Heard(string message)
+    {
+        if (message.Split(' ', 2) is [var from, var topic] && from != _self) Here(topic);
     }
 
     private void Here(string topic) { if (_waiting.TryRemove(topic, out var signal)) signal.TrySetResult(); }
@@ -57,7 +65,7 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
         options.ReconnectRetryPolicy = new LinearRetry(500);
         _connection = await ConnectionMultiplexer.ConnectAsync(options);
         // 1.2.6 has no time limit on awaits of its own.
-        try { await _connection.GetSubscriber().SubscribeAsync("accessbroker:wake", (_, topic) => Here(topic!)).WaitAsync(Limit); }
+        try { await _connection.GetSubscriber().SubscribeAsync("accessbroker:wake", (_, message) => Heard(message!)).WaitAsync(Limit); }
         catch (Exception e) when (e is RedisException or TimeoutException) { /* it subscribes again by itself when Redis is back */ }
     }
 

@@ -81,9 +81,9 @@ public static class HistoryLog
     };
 
     /// <summary>How many refused attempts of a person were recorded since an instant. <clause>MIC 6.2(4)</clause></summary>
-    public static async Task<long> CountRefusalsAsync(UnitOfWork work, PersonId person, DateTimeOffset since, CancellationToken ct) =>
-        (await work.FindAsync($"select count(*)::text from history.events where person = {person} and at > {since} and outcome = 'refused' and operation in ('sign-in.pin', 'sign-in.possession', 'sign-in.proof', 'sign-in.complete')",
-            r => r.GetString(0), ct)) is { } count ? long.Parse(count, System.Globalization.CultureInfo.InvariantCulture) : 0;
+    public static Question<long> CountRefusals(PersonId person, DateTimeOffset since) => Question.All(
+        $"select count(*) from history.events where person = {person} and at > {since} and outcome = 'refused' and operation in ('sign-in.pin', 'sign-in.possession', 'sign-in.proof', 'sign-in.complete')",
+        r => r.GetInt64(0)).Select(rows => rows[0]);
 
     /// <summary>The newest events, newest first, at most <paramref name="count"/>. The read itself is an operation: the page records it.</summary>
     internal static async Task<List<HistoryRow>> LatestAsync(UnitOfWork work, int count, CancellationToken ct) =>

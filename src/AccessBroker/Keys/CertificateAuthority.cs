@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -30,6 +31,20 @@ public sealed class CertificateAuthority(IHsm hsm, HsmKey key, X509Certificate2 
 
     /// <summary>True when the certificate chains to this CA and is within its validity at <paramref name="at"/>. Never throws, never asks the network.</summary>
     public bool Vouches(X509Certificate2 certificate, DateTimeOffset at)
+    {
+        // Whether one certificate chains to one root never changes, only the time does: it is judged once.
+        var name = certificate.GetCertHashString(HashAlgorithmName.SHA256);
+        if (_chained.ContainsKey(name)) return at >= certificate.NotBefore && at <= certificate.NotAfter && at >= root.NotBefore && at <= root.NotAfter;
+        if (!Builds(certificate, at)) return false;
+        if (_chained.Count < MostChained) _chained[name] = true;
+        return true;
+    }
+
+    /// <summary>Ours: 20,000 certificates of our own are remembered, a city's cards and terminals.</summary>
+    private const int MostChained = 20_000;
+    private readonly ConcurrentDictionary<string, bool> _chained = new();
+
+    private bool Builds(X509Certificate2 certificate, DateTimeOffset at)
     {
         using var chain = new X509Chain();
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;

@@ -14,13 +14,13 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
     public string UnlockContact => policy.UnlockContact;
 
     /// <summary>The lock on a terminal for everyone, or null.</summary>
-    public Task<Lock?> LockOfAsync(UnitOfWork work, TerminalId terminal, CancellationToken ct) =>
-        JudgeAsync(work, LockoutStore.Terminal(terminal), policy.Terminal, "lockout.terminal-locked", ct);
+    public Question<Lock?> LockOf(TerminalId terminal) => Judge(LockoutStore.Terminal(terminal), policy.Terminal, "lockout.terminal-locked");
 
-    /// <summary>The lock on a person at a terminal, there or everywhere, or null.</summary>
-    public async Task<Lock?> LockOfAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct) =>
-        await JudgeAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), policy.OperatorAtTerminal, "lockout.operator-locked-at-terminal", ct)
-        ?? await JudgeAsync(work, LockoutStore.Operator(person), policy.Operator, "lockout.operator-locked", ct);
+    /// <summary>The lock on a person at a terminal, or null.</summary>
+    public Question<Lock?> LockOf(PersonId person, TerminalId terminal) => Judge(LockoutStore.OperatorAtTerminal(person, terminal), policy.OperatorAtTerminal, "lockout.operator-locked-at-terminal");
+
+    /// <summary>The lock on a person everywhere, or null.</summary>
+    public Question<Lock?> LockOf(PersonId person) => Judge(LockoutStore.Operator(person), policy.Operator, "lockout.operator-locked");
 
     /// <summary>
     /// Counts a failed access at a terminal. With <paramref name="proven"/> (card proven present and in good state) it also counts against
@@ -37,12 +37,12 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
     }
 
     /// <summary>A success clears this person's own failures at this terminal: not the terminal's, not those elsewhere, and no colleague's. <clause>MIC 6.2(4)</clause></summary>
-    public static Task ClearAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct) => LockoutStore.ClearAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), ct);
+    public static void Clear(UnitOfWork work, PersonId person, TerminalId terminal) => LockoutStore.Clear(work, LockoutStore.OperatorAtTerminal(person, terminal));
 
     /// <summary>Further failures of this person at this terminal until it is locked for them, at least 1.</summary>
     public async Task<int> LeftAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct)
     {
-        var counter = await LockoutStore.FindAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), ct);
+        var counter = await work.AskAsync(LockoutStore.Find(LockoutStore.OperatorAtTerminal(person, terminal)), ct);
         return Math.Max(1, policy.OperatorAtTerminal.Failures - (counter?.Failures.Count(f => counter.Now - f < policy.OperatorAtTerminal.Window) ?? 0));
     }
 
@@ -55,8 +55,8 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
         Locked(log, subject, until);
     }
 
-    private static async Task<Lock?> JudgeAsync(UnitOfWork work, string subject, LockoutLimit limit, string reason, CancellationToken ct) =>
-        await LockoutStore.FindAsync(work, subject, ct) is { } counter && LockoutRule.LockedUntil(counter.Failures, limit, counter.Now) is { } until ? new(reason, until) : null;
+    private static Question<Lock?> Judge(string subject, LockoutLimit limit, string reason) =>
+        LockoutStore.Find(subject).Select(counter => counter is not null && LockoutRule.LockedUntil(counter.Failures, limit, counter.Now) is { } until ? new Lock(reason, until) : null);
 
     [LoggerMessage(LogLevel.Warning, "{Subject} is locked until {Until:O}")]
     private static partial void Locked(ILogger log, string subject, DateTimeOffset until);

@@ -13,8 +13,7 @@ internal static class LockoutStore
     internal static string Operator(PersonId person) => $"operator:{person}";
     internal static string OperatorAtTerminal(PersonId person, TerminalId terminal) => $"operator-at-terminal:{person}@{terminal}";
 
-    internal static async Task<Counter?> FindAsync(UnitOfWork work, string subject, CancellationToken ct) =>
-        await work.FindAsync($"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where subject = {subject}", ReadCounter, ct);
+    internal static Question<Counter?> Find(string subject) => Question.First($"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where subject = {subject}", ReadCounter);
 
     /// <summary>The counters of a terminal: its own, and those of persons at it.</summary>
     internal static Task<List<Counter>> OfTerminalAsync(UnitOfWork work, TerminalId terminal, CancellationToken ct) => work.QueryAsync(
@@ -43,8 +42,8 @@ internal static class LockoutStore
             returning subject, failures, failed_by, version, clock_timestamp()
             """, ReadCounter, ct))!;
 
-    internal static Task ClearAsync(UnitOfWork work, string subject, CancellationToken ct) =>
-        work.ExecuteAsync($"update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], version = version + 1 where subject = {subject} and cardinality(failures) > 0", ct);
+    internal static void Clear(UnitOfWork work, string subject) =>
+        work.Write($"update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], version = version + 1 where subject = {subject} and cardinality(failures) > 0");
 
     /// <summary>False: someone changed the row, nothing written.</summary>
     internal static async Task<bool> TryClearAsync(UnitOfWork work, string subject, long version, CancellationToken ct) =>

@@ -11,7 +11,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/authorize</c>: the authorization endpoint (OpenID Connect Core §3.1.2), code flow with PKCE.</summary>
-internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn signIn, SessionsPolicy policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn, SessionsPolicy policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     /// <summary>In this order; the first error goes back to the relying party.</summary>
     private static readonly Func<AuthorizeRequest, OAuthError?>[] Checks =
@@ -25,8 +25,7 @@ internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn 
         if (await ReadAsync(parameters, ct) is not { } request) return NotRedirected(context);
         foreach (var check in Checks)
             if (check(request) is { } error) return Back(context, request, error);
-        var session = await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], AddressOf(context), ct);
-        if (session is not null && Suffices(request, session)) return await IssueCodeAsync(context, request, session, ct);
+        if (LiveSession.Of(context) is { } session && Suffices(request, session)) return await IssueCodeAsync(context, request, session, null, ct);
         if (request.Prompt.Contains("none")) return Back(context, request, new("login_required", "nobody is signed in as required"));
         return Results.Redirect(await BeginAsync(context, request, null, ct));
     }
@@ -35,20 +34,14 @@ internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn 
     internal async Task<IResult> ResumeAsync(HttpContext context, string? id, CancellationToken ct)
     {
         if (!Secret.Fits(id) || await FindAsync(id!, BeginSignIn.BrowserOf(context), ct) is not { } kept || await ReadAsync(kept.Parameters, ct) is not { } request) return NotRedirected(context);
-        var session = await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], AddressOf(context), ct);
         // The card left in between, or somebody came back without signing in: once more.
-        if (session is null || session.AuthTime < kept.CreatedAt) return Results.Redirect(await BeginAsync(context, request, id, ct));
-        await using (var work = await store.BeginAsync(ct))
-        {
-            if (await work.ExecuteAsync($"delete from oidc.requests where id = {id}", ct) != 1) return NotRedirected(context);
-            await work.CommitAsync(ct);
-        }
-        return await IssueCodeAsync(context, request, session, ct);
+        if (LiveSession.Of(context) is not { } session || session.AuthTime < kept.CreatedAt) return Results.Redirect(await BeginAsync(context, request, id, ct));
+        return await IssueCodeAsync(context, request, session, id, ct);
     }
 
     private async Task<AuthorizeRequest?> ReadAsync(Parameters parameters, CancellationToken ct)
     {
-        if (parameters.Malformed || await Client.FindAsync(store, parameters["client_id"], ct) is not { } client) return null;
+        if (parameters.Malformed || await clients.FindAsync(parameters["client_id"], ct) is not { } client) return null;
         // RFC 9700 §2.1: exact string comparison, nothing normalised.
         return parameters["redirect_uri"] is { } uri && client.RedirectUris.Contains(uri, StringComparer.Ordinal) ? new(parameters, client, uri) : null;
     }
@@ -59,14 +52,13 @@ internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn 
     private async Task<string> BeginAsync(HttpContext context, AuthorizeRequest request, string? id, CancellationToken ct)
     {
         var requestId = id ?? Secret.New(16);
-        var page = await signIn.RunAsync(context, request.Client.Id, request.Client.Name, $"/connect/authorize/resume?request={requestId}", ct);
-        if (id is not null) return page;
         await using var work = await store.BeginAsync(ct);
-        await work.ExecuteAsync($"""
+        var page = signIn.Run(work, context, request.Client.Id, request.Client.Name, $"/connect/authorize/resume?request={requestId}");
+        if (id is null) work.Write($"""
             insert into oidc.requests (id, browser_hash, parameters, created_at, expires_at)
             values ({requestId}, {BeginSignIn.BrowserOf(context)}, {JsonSerializer.Serialize(request.Parameters.ToDictionary()):json}, {time.GetUtcNow()}, clock_timestamp() + interval '15 minutes')
-            """, ct);
-        await work.CommitAsync(ct);
+            """);
+        await work.CommitAsync(ct, Durability.MayBeLostInACrash);
         return page;
     }
 
@@ -76,21 +68,25 @@ internal sealed class Authorize(Store store, LiveSessions sessions, BeginSignIn 
         $"select parameters, created_at from oidc.requests where id = {id} and browser_hash = {browser} and expires_at > clock_timestamp()",
         r => new(Parameters.Of(JsonSerializer.Deserialize<Dictionary<string, string>>(r.GetString(0))!.Select(p => KeyValuePair.Create(p.Key, new Microsoft.Extensions.Primitives.StringValues(p.Value)))), r.GetFieldValue<DateTimeOffset>(1)), ct);
 
-    private async Task<IResult> IssueCodeAsync(HttpContext context, AuthorizeRequest request, LiveSession session, CancellationToken ct)
+    /// <param name="kept">The kept request that this code answers; it is used up with it.</param>
+    private async Task<IResult> IssueCodeAsync(HttpContext context, AuthorizeRequest request, LiveSession session, string? kept, CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
         var entry = new HistoryEvent("oidc.authorize", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Card = session.Card, Session = session.Id, Client = request.Client.Id, Address = AddressOf(context) };
-        if (request.Client.System is { } system && (await TerminalRegister.FindAsync(work, session.Terminal, ct))?.System != system)
+        var (terminal, taken) = (TerminalRegister.Find(session.Terminal), Question.Any($"delete from oidc.requests where id = {kept ?? ""} returning id"));
+        await work.AskAsync(ct, terminal, taken);
+        if (kept is not null && !taken.Answer) return NotRedirected(context);
+        if (request.Client.System is { } system && terminal.Answer?.System != system)
         {
             work.Record(entry with { Outcome = HistoryOutcome.Refused, Reason = "oidc.terminal-of-another-system" }, time.GetUtcNow());
             await work.CommitAsync(ct);
             return Back(context, request, new("access_denied", "this terminal belongs to another system"));
         }
         var code = Secret.New();
-        await work.ExecuteAsync($"""
+        work.Write($"""
             insert into oidc.codes (code_hash, session, client, redirect_uri, nonce, challenge, scope, expires_at)
             values ({Secret.Hash(code)}, {session.Id}, {request.Client.Id}, {request.RedirectUri}, {request.Nonce}, {request.Parameters["code_challenge"]}, {request.Scope}, clock_timestamp() + {policy.AuthorizationCode})
-            """, ct);
+            """);
         work.Record(entry, time.GetUtcNow());
         await work.CommitAsync(ct);
         return Redirect(request, ("code", code));

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
 using AccessBroker.Database;
 using AccessBroker.Primitives;
@@ -24,18 +25,35 @@ internal sealed record Client
     /// <summary>Scopes it may have beside openid.</summary>
     public IReadOnlyList<string> Scopes { get; init; } = [];
 
-    internal static async Task<Client?> FindAsync(Store store, string? id, CancellationToken ct)
-    {
-        if (!IdForm.Fits(id)) return null;
-        var json = await store.FindAsync($"select configuration from oidc.clients where id = {id}", r => r.GetString(0), ct);
-        return json is null ? null : JsonSerializer.Deserialize<Client>(json, JsonSerializerOptions.Web)! with { Id = id };
-    }
-
     /// <summary>Why this registration cannot be used; null: it can.</summary>
     internal string? Problem()
     {
         bool Usable(string uri) => Uri.TryCreate(uri, UriKind.Absolute, out var u) && u.Scheme is "https" or "http" && (u.Scheme == "https" || u.IsLoopback) && u.Fragment.Length == 0 && u.UserInfo.Length == 0;
         if (RedirectUris.Count == 0 || RedirectUris.Concat(PostLogoutRedirectUris).FirstOrDefault(u => !Usable(u)) is not null) return "redirect URIs must be https (http on loopback only), without fragment or user";
         return Authentication switch { "none" => null, "private_key_jwt" => Jwks is null ? "private_key_jwt needs jwks" : null, _ => $"unknown authentication {Authentication}" };
+    }
+}
+
+/// <summary>The registered relying parties. What was read is believed for a second: so long a change takes to be in force.</summary>
+internal sealed class Clients(Store store, TimeProvider time)
+{
+    /// <summary>Ours: 1 s.</summary>
+    private static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
+    private readonly ConcurrentDictionary<string, (Client Client, long Read)> _known = new();
+
+    /// <summary>Null when there is none of that id.</summary>
+    internal async Task<Client?> FindAsync(string? id, CancellationToken ct)
+    {
+        if (!IdForm.Fits(id)) return null;
+        if (_known.TryGetValue(id, out var known) && time.GetElapsedTime(known.Read) < Believed) return known.Client;
+        var read = time.GetTimestamp();
+        if (await store.AskAsync(Question.First($"select configuration from oidc.clients where id = {id}", r => r.GetString(0)), ct) is not { } json)
+        {
+            _known.TryRemove(id, out _);
+            return null;
+        }
+        var client = JsonSerializer.Deserialize<Client>(json, JsonSerializerOptions.Web)! with { Id = id };
+        _known[id] = (client, read);
+        return client;
     }
 }

@@ -7,7 +7,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary>Who calls the token endpoint: private_key_jwt (RFC 7523, OpenID Connect Core §9) or a public client with PKCE only.</summary>
-internal sealed class ClientAuthentication(Store store, BrokerOptions options, TimeProvider time)
+internal sealed class ClientAuthentication(Store store, Clients clients, BrokerOptions options, TimeProvider time)
 {
     private const string AssertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     /// <summary>Ours: an assertion lives 5 min at most; clocks may differ by 10 s.</summary>
@@ -20,10 +20,10 @@ internal sealed class ClientAuthentication(Store store, BrokerOptions options, T
         // RFC 6749 §2.3: one method only; shared secrets do not exist here.
         if (request.Headers.Authorization.Count > 0 || parameters["client_secret"] is not null) return (null, Invalid);
         if (parameters["client_assertion"] is not { } assertion)
-            return parameters["client_assertion_type"] is null && await Client.FindAsync(store, parameters["client_id"], ct) is { Authentication: "none" } open ? (open, null) : (null, Invalid);
+            return parameters["client_assertion_type"] is null && await clients.FindAsync(parameters["client_id"], ct) is { Authentication: "none" } open ? (open, null) : (null, Invalid);
         if (parameters["client_assertion_type"] != AssertionType) return (null, Invalid);
         var claimed = UnverifiedSubject(assertion);
-        if (await Client.FindAsync(store, claimed, ct) is not { Authentication: "private_key_jwt", Jwks: { } jwks } client || (parameters["client_id"] ?? client.Id) != client.Id) return (null, Invalid);
+        if (await clients.FindAsync(claimed, ct) is not { Authentication: "private_key_jwt", Jwks: { } jwks } client || (parameters["client_id"] ?? client.Id) != client.Id) return (null, Invalid);
         if (CompactJws.Verify(assertion, jwks) is not { } payload || CompactJws.ReadClaims(payload) is not { } claims) return (null, Invalid);
         return ClaimsFit(claims, client) && await TakeAsync(client, claims, ct) ? (client, null) : (null, Invalid);
     }

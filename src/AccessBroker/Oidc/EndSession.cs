@@ -1,5 +1,4 @@
 using System.Text.Json;
-using AccessBroker.Database;
 using AccessBroker.Keys;
 using AccessBroker.Oidc.Jose;
 using AccessBroker.Primitives;
@@ -9,7 +8,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/endsession</c> (OpenID Connect RP-Initiated Logout 1.0): with a good id_token_hint at once, without one after a question.</summary>
-internal sealed class EndSession(Store store, LiveSessions sessions, TokenSigner signer, BrokerOptions options)
+internal sealed class EndSession(Clients clients, LiveSessions sessions, TokenSigner signer, BrokerOptions options)
 {
     private sealed record Hint(string Client, SessionId Session);
 
@@ -20,7 +19,7 @@ internal sealed class EndSession(Store store, LiveSessions sessions, TokenSigner
         if (await ReadHintAsync(parameters["id_token_hint"], ct) is not { } hint || (parameters["client_id"] ?? hint.Client) != hint.Client) return Results.Redirect("/signed-out?ask=yes");
         await sessions.EndAsync(hint.Session, "sessions.signed-out");
         SessionCookie.Clear(context.Response);
-        var client = await Client.FindAsync(store, hint.Client, ct);
+        var client = await clients.FindAsync(hint.Client, ct);
         if (parameters["post_logout_redirect_uri"] is not { } uri || client?.PostLogoutRedirectUris.Contains(uri, StringComparer.Ordinal) != true) return Results.Redirect("/signed-out");
         return Results.Redirect(parameters["state"] is { } state ? $"{uri}{(uri.Contains('?', StringComparison.Ordinal) ? '&' : '?')}state={Uri.EscapeDataString(state)}" : uri);
     }

@@ -10,7 +10,7 @@ internal static class OidcSlice
 {
     internal static void AddOidc(this IServiceCollection services)
     {
-        services.AddSingleton<ClientAuthentication>().AddSingleton<Authorize>().AddSingleton<Token>().AddSingleton<UserInfo>().AddSingleton<EndSession>();
+        services.AddSingleton<Clients>().AddSingleton<ClientAuthentication>().AddSingleton<Authorize>().AddSingleton<Token>().AddSingleton<UserInfo>().AddSingleton<EndSession>();
         foreach (var table in (string[])["requests", "codes", "access_tokens", "assertions"])
             services.AddSingleton(new Sweep($"delete from oidc.{table} where ctid in (select ctid from oidc.{table} where expires_at < clock_timestamp() - interval '1 hour' limit 500)"));
     }

@@ -43,10 +43,10 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
         var access = Secret.New();
         // Signed before the commit: with the HSM away the code stays good for another try.
         var idToken = await signer.SignAsync("JWT", IdTokenClaims(session, client, found.Nonce, access), ct);
-        await work.ExecuteAsync($"""
+        work.Write($"""
             insert into oidc.access_tokens (token_hash, code_hash, session, client, scope, expires_at)
             values ({Secret.Hash(access)}, {Secret.Hash(code)}, {session.Id}, {client.Id}, {found.Scope}, clock_timestamp() + {policy.AccessToken})
-            """, ct);
+            """);
         work.Record(new("oidc.token", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Card = session.Card, Session = session.Id, Client = client.Id, Address = AddressOf(context) }, time.GetUtcNow());
         await work.CommitAsync(ct);
         return Results.Json(new { access_token = access, token_type = "Bearer", expires_in = (int)policy.AccessToken.TotalSeconds, id_token = idToken, scope = found.Scope });

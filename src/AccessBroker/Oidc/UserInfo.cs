@@ -20,9 +20,8 @@ internal sealed class UserInfo(Store store, LiveSessions sessions, Coalescer coa
             return Results.StatusCode(StatusCodes.Status401Unauthorized);
         }
         if (!Secret.Fits(token) || await FindAsync(token, ct) is not { } access || await sessions.FindAsync(SessionId.Parse(access.Session), ct) is not { } session) return Refuse(context);
-        await sessions.SeenAsync(session.Id, ct);
-        await using var work = await store.BeginAsync(ct);
-        if (await PeopleRegister.FindValidAsync(work, session.Person, time.GetUtcNow(), ct) is not { } person) return Refuse(context);
+        await sessions.SeenAsync(session, ct);
+        if (await store.AskAsync(PeopleRegister.FindValid(session.Person, time.GetUtcNow()), ct) is not { } person) return Refuse(context);
         var claims = new Dictionary<string, object> { ["sub"] = person.Id.Value, ["sid"] = session.Id.Value, ["terminal"] = session.Terminal.Value, ["segment"] = options.Segment };
         if (access.Scope.Split(' ').Contains("profile"))
         {

@@ -15,7 +15,6 @@ grant select, update on sessions.pulse to accessbroker;
 
 -- The clock by which leases are judged. Without a pulse for 2 s (database away, or no node up) it stands still at the last one: the terminals could
 -- not be heard. After 30 s it runs again, and what was leased is over. The first pulse afterwards moves the leases on by what was lost.
-create function sessions.lease_clock() returns timestamptz language sql volatile as $$
-    select case when clock_timestamp() - at between interval '2 seconds' and interval '30 seconds' then at else clock_timestamp() end from sessions.pulse
-$$;
-grant execute on function sessions.lease_clock() to accessbroker;
+create view sessions.lease_clock as
+    select case when clock_timestamp() - at between interval '2 seconds' and interval '30 seconds' then at else clock_timestamp() end as now from sessions.pulse;
+grant select on sessions.lease_clock to accessbroker;

@@ -36,7 +36,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         await SessionStore.FindLiveAsync(work, id, policy.Idle, ct) is { } session && !leases.Contradicts(session) ? session : null;
 
     /// <summary>The person's session before <paramref name="current"/>; null when there was none.</summary>
-    public static Task<LastSession?> FindLastAsync(UnitOfWork work, PersonId person, SessionId current, CancellationToken ct) => SessionStore.FindLastAsync(work, person, current, ct);
+    public static Question<LastSession?> FindLast(PersonId person, SessionId current) => SessionStore.FindLast(person, current);
 
     /// <summary>
     /// Starts a session in the caller's unit of work. The same person at the same terminal keeps the session and proves it anew, with the card
@@ -45,32 +45,31 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     /// </summary>
     public async Task<StartOutcome> StartAsync(UnitOfWork work, ProvenSignIn proven, CancellationToken ct)
     {
-        if (await SessionStore.FindLeasedSystemAsync(work, proven.Terminal, proven.Epoch, ct) is not { } system) return new StartOutcome.CardMoved();
-        await EndDeadAsync(work, proven, ct);
-        var cookie = Secret.New();
-        var now = time.GetUtcNow();
-        if (await SessionStore.RenewAsync(work, proven, Secret.Hash(cookie), now, ct) is { } renewed)
+        var (cookie, now) = (Secret.New(), time.GetUtcNow());
+        var (lease, dead, elsewhere) = (SessionStore.FindLeasedSystem(proven.Terminal, proven.Epoch), Dead(proven), SessionStore.FindElsewhere(proven.Person, proven.Terminal));
+        await work.AskAsync(ct, lease, dead, elsewhere);
+        Record(work, dead.Answer);
+        if (lease.Answer is not { } system) return new StartOutcome.CardMoved();
+        if (elsewhere.Answer is { } terminal) return new StartOutcome.ElsewhereToo(TerminalId.Parse(terminal));
+        var (renewed, replaced) = (SessionStore.Renew(proven, Secret.Hash(cookie), now), Replaced(proven));
+        await work.AskAsync(ct, renewed, replaced);
+        Record(work, replaced.Answer);
+        if (renewed.Answer is { } going)
         {
-            if (renewed.WasLocked) work.Record(new("sessions.unlock", HistoryOutcome.Done) { Session = renewed.Id, Person = proven.Person, Card = proven.Card, Terminal = proven.Terminal }, now);
-            return new StartOutcome.Started(renewed.Id, cookie, true);
+            if (going.WasLocked) work.Record(new("sessions.unlock", HistoryOutcome.Done) { Session = going.Id, Person = proven.Person, Card = proven.Card, Terminal = proven.Terminal }, now);
+            return new StartOutcome.Started(going.Id, cookie, true);
         }
-        if (await work.FindAsync($"select terminal from sessions.sessions where person = {proven.Person} and ended_at is null and terminal <> {proven.Terminal}", r => r.GetString(0), ct) is { } elsewhere)
-            return new StartOutcome.ElsewhereToo(TerminalId.Parse(elsewhere));
-        await EndWhereAsync(work, $"""
-            update sessions.sessions set ended_at = clock_timestamp(), end_reason = 'sessions.replaced' where terminal = {proven.Terminal} and ended_at is null
-            returning id, person, card, terminal, end_reason, ended_at
-            """, ct);
         var id = SessionId.New();
-        await work.ExecuteAsync($"""
+        work.Write($"""
             insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, auth_time, started_at, seen_at, expires_at, card_out)
             values ({id}, {Secret.Hash(cookie)}, {proven.Person}, {proven.Card}, {proven.Terminal}, {proven.Address}, {proven.Epoch}, {proven.Acr}, {proven.Amr.ToArray()}, {now}, {now}, clock_timestamp(), clock_timestamp() + {policy.Absolute},
                 {(policy.CardOutOf(system) == CardOut.Lock ? "lock" : "terminate")})
-            """, ct);
+            """);
         return new StartOutcome.Started(id, cookie, false);
     }
 
     /// <summary>Ends what is over but not yet marked, so that the one-live-session rule judges only the living.</summary>
-    private Task EndDeadAsync(UnitOfWork work, ProvenSignIn proven, CancellationToken ct) => EndWhereAsync(work, $"""
+    private Question<List<Ending>> Dead(ProvenSignIn proven) => Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
             when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
             when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
@@ -79,39 +78,45 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         where s.ended_at is null and (s.person = {proven.Person} or s.terminal = {proven.Terminal})
           and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
             or (not (s.card_out = 'lock' and s.person = {proven.Person} and s.terminal = {proven.Terminal})
-              and (s.locked_at is not null or not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select sessions.lease_clock())))))
+              and (s.locked_at is not null or not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select now from sessions.lease_clock)))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
-        """, ct);
+        """);
+
+    /// <summary>Somebody else's session at the terminal, or one's own that cannot go on. Asked after the renewal.</summary>
+    private static Question<List<Ending>> Replaced(ProvenSignIn proven) => Endings("sessions.end", $"""
+        update sessions.sessions set ended_at = clock_timestamp(), end_reason = 'sessions.replaced'
+        where terminal = {proven.Terminal} and ended_at is null and not (person = {proven.Person} and card = {proven.Card} and epoch = {proven.Epoch})
+        returning id, person, card, terminal, end_reason, ended_at
+        """);
 
     /// <summary>Notes that the session is in use, at most once a minute: the idle time-out starts anew.</summary>
-    public async Task SeenAsync(SessionId id, CancellationToken ct)
+    public async Task SeenAsync(LiveSession session, CancellationToken ct)
     {
-        await using var work = await store.BeginAsync(ct);
-        if (await work.ExecuteAsync($"update sessions.sessions set seen_at = clock_timestamp() where id = {id} and ended_at is null and seen_at < clock_timestamp() - interval '1 minute'", ct) > 0) await work.CommitAsync(ct);
+        if (session.Unnoticed) await store.ExecuteAsync($"update sessions.sessions set seen_at = clock_timestamp() where id = {session.Id} and ended_at is null and seen_at < clock_timestamp() - interval '1 minute'", ct);
     }
 
     /// <summary>Ends one session: sign-out. Returns false when it was over already. Throws <see cref="NpgsqlException"/> when the database is away: it must not be called done.</summary>
-    public Task<bool> EndAsync(SessionId id, string reason) => EndNowAsync(Ends(() => $"""
+    public Task<bool> EndAsync(SessionId id, string reason) => EndNowAsync(() => [Endings("sessions.end", $"""
         update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where id = {id} and ended_at is null returning id, person, card, terminal, end_reason, ended_at
-        """));
+        """)]);
 
     /// <summary>Ends whatever lives on a card: reported lost. Throws as <see cref="EndAsync"/>.</summary>
-    public Task<bool> EndByCardAsync(CardId card, string reason) => EndNowAsync(Ends(() => $"""
+    public Task<bool> EndByCardAsync(CardId card, string reason) => EndNowAsync(() => [Endings("sessions.end", $"""
         update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where card = {card} and ended_at is null returning id, person, card, terminal, end_reason, ended_at
-        """));
+        """)]);
 
     /// <summary>Ends or locks whatever lives at a terminal with another epoch than <paramref name="epoch"/>: card out, reader gone, agent restarted. Never throws.</summary>
     internal async Task EndByEpochAsync(TerminalId terminal, string epoch, string reason)
     {
         try
         {
-            await EndNowAsync(Locks(() => $"""
+            await EndNowAsync(() => [Endings("sessions.lock", $"""
                 update sessions.sessions set locked_at = clock_timestamp() where terminal = {terminal} and epoch <> {epoch} and ended_at is null and card_out = 'lock' and locked_at is null
                 returning id, person, card, terminal, {reason}, locked_at
-                """), Ends(() => $"""
+                """), Endings("sessions.end", $"""
                 update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where terminal = {terminal} and epoch <> {epoch} and ended_at is null and card_out = 'terminate'
                 returning id, person, card, terminal, end_reason, ended_at
-                """));
+                """)]);
         }
         catch (NpgsqlException e)
         {
@@ -122,27 +127,20 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     }
 
     /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
-    internal Task SweepAsync(CancellationToken ct) => EndNowAsync(Locks(() => $"""
+    internal Task SweepAsync(CancellationToken ct) => EndNowAsync(() => [Endings("sessions.lock", $"""
         update sessions.sessions s set locked_at = clock_timestamp()
-        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select sessions.lease_clock()))
+        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select now from sessions.lease_clock))
         returning s.id, s.person, s.card, s.terminal, 'sessions.lease-lost', s.locked_at
-        """), Ends(() => $"""
+        """), Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
             when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
             when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
             when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
             else 'sessions.lease-lost' end
         where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
-          or (s.card_out = 'terminate' and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select sessions.lease_clock()))))
+          or (s.card_out = 'terminate' and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select now from sessions.lease_clock))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
-        """));
-
-    /// <summary>One statement that locks or ends sessions and returns them. A function: it may run twice.</summary>
-    private sealed record Step(string Operation, Func<Sql> Update);
-
-    private static Step Locks(Func<Sql> update) => new("sessions.lock", update);
-
-    private static Step Ends(Func<Sql> update) => new("sessions.end", update);
+        """)]);
 
     private sealed record Ending(HistoryEvent Event, DateTimeOffset At);
 
@@ -150,26 +148,33 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     /// Ends, and writes the events with it. When the history alone cannot be written (read-only, disk full), the ending stands all the same: its
     /// events go to the spool first. Throws <see cref="NpgsqlException"/> when the database takes neither.
     /// </summary>
-    private async Task<bool> EndNowAsync(params Step[] steps)
+    /// <param name="updates">Makes the statements that lock or end sessions and return them: they may run twice.</param>
+    private async Task<bool> EndNowAsync(Func<Question<List<Ending>>[]> updates)
     {
         try
         {
             await using var work = await store.BeginAsync(CancellationToken.None);
-            var endings = await RunAsync(work, CancellationToken.None, steps);
+            var endings = await EndAsync(work);
             if (endings.Count == 0) return false;
-            foreach (var ending in endings) work.Record(ending.Event, ending.At);
+            Record(work, endings);
             await work.CommitAsync(CancellationToken.None);
-            foreach (var ending in endings) Ended(log, ending.Event.Session!.Value, ending.Event.Operation, ending.Event.Reason);
             return true;
         }
         catch (PostgresException e)
         {
             EndingSpooled(log, e.SqlState, e);
             await using var work = await store.BeginAsync(CancellationToken.None);
-            var endings = await RunAsync(work, CancellationToken.None, steps);
+            var endings = await EndAsync(work);
             Spool(endings);
             await work.CommitAsync(CancellationToken.None);
             return endings.Count > 0;
+        }
+
+        async Task<List<Ending>> EndAsync(UnitOfWork work)
+        {
+            var asked = updates();
+            await work.AskAsync(CancellationToken.None, asked);
+            return [.. asked.SelectMany(a => a.Answer)];
         }
     }
 
@@ -179,9 +184,9 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         catch (IOException disk) { EndingLost(log, disk); }
     }
 
-    private async Task EndWhereAsync(UnitOfWork work, Sql update, CancellationToken ct)
+    private void Record(UnitOfWork work, List<Ending> endings)
     {
-        foreach (var ending in await RunAsync(work, ct, Ends(() => update)))
+        foreach (var ending in endings)
         {
             work.Record(ending.Event, ending.At);
             work.AfterCommit(() => Ended(log, ending.Event.Session!.Value, ending.Event.Operation, ending.Event.Reason));
@@ -189,19 +194,13 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     }
 
     /// <summary>An ending happens at the database's time: a node whose clock is off still records it right.</summary>
-    private static async Task<List<Ending>> RunAsync(UnitOfWork work, CancellationToken ct, params Step[] steps)
+    private static Question<List<Ending>> Endings(string operation, Sql update) => Question.All(update, r => new Ending(new(operation, HistoryOutcome.Ended, r.GetString(4))
     {
-        var endings = new List<Ending>();
-        foreach (var step in steps)
-            endings.AddRange(await work.QueryAsync<Ending>(step.Update(), r => new(new(step.Operation, HistoryOutcome.Ended, r.GetString(4))
-            {
-                Session = SessionId.Parse(r.GetString(0)),
-                Person = PersonId.Parse(r.GetString(1)),
-                Card = CardId.Parse(r.GetString(2)),
-                Terminal = TerminalId.Parse(r.GetString(3)),
-            }, r.GetFieldValue<DateTimeOffset>(5)), ct));
-        return endings;
-    }
+        Session = SessionId.Parse(r.GetString(0)),
+        Person = PersonId.Parse(r.GetString(1)),
+        Card = CardId.Parse(r.GetString(2)),
+        Terminal = TerminalId.Parse(r.GetString(3)),
+    }, r.GetFieldValue<DateTimeOffset>(5)));
 
     [LoggerMessage(LogLevel.Information, "session {Session} {Operation}: {Reason}")]
     private static partial void Ended(ILogger log, SessionId session, string operation, string reason);

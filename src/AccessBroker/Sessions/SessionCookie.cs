@@ -29,6 +29,7 @@ internal sealed class SessionAuthentication(IOptionsMonitor<AuthenticationScheme
     {
         if (!Request.Cookies.TryGetValue(SessionCookie.Name, out var cookie)) return AuthenticateResult.NoResult();
         if (await sessions.FindByCookieAsync(cookie, Context.Connection.RemoteIpAddress?.ToString(), Context.RequestAborted) is not { } session) return AuthenticateResult.NoResult();
+        Context.Features.Set(session);
         var identity = new ClaimsIdentity([new("sub", session.Person.Value), new("terminal", session.Terminal.Value), new("sid", session.Id.Value)], Scheme_, "sub", "role");
         return AuthenticateResult.Success(new(new ClaimsPrincipal(identity), Scheme_));
     }

@@ -6,7 +6,14 @@ namespace AccessBroker.Sessions;
 
 /// <summary>A session that lives now: its lease holds, its epoch is the terminal's, no time-out has passed.</summary>
 public sealed record LiveSession(SessionId Id, PersonId Person, CardId Card, TerminalId Terminal, string Address, string Epoch, string Acr, IReadOnlyList<string> Amr,
-    DateTimeOffset AuthTime, DateTimeOffset ExpiresAt);
+    DateTimeOffset AuthTime, DateTimeOffset ExpiresAt)
+{
+    /// <summary>Not noted as in use for a minute.</summary>
+    internal bool Unnoticed { get; init; }
+
+    /// <summary>The session of the request's cookie, as found when the request came in; null: nobody is signed in.</summary>
+    public static LiveSession? Of(HttpContext context) => context.Features.Get<LiveSession>();
+}
 
 /// <summary>What a person is shown after sign-in: the last time, and what failed since. <clause>MIC 6.2(4)</clause></summary>
 public sealed record LastSession(TerminalId Terminal, DateTimeOffset StartedAt, DateTimeOffset? EndedAt, string? EndReason);
@@ -15,12 +22,13 @@ public sealed record LastSession(TerminalId Terminal, DateTimeOffset StartedAt, 
 internal static class SessionStore
 {
     private static LiveSession ReadLive(NpgsqlDataReader r) => new(SessionId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), CardId.Parse(r.GetString(2)), TerminalId.Parse(r.GetString(3)),
-        r.GetString(4), r.GetString(5), r.GetString(6), r.GetFieldValue<string[]>(7), r.GetFieldValue<DateTimeOffset>(8), r.GetFieldValue<DateTimeOffset>(9));
+        r.GetString(4), r.GetString(5), r.GetString(6), r.GetFieldValue<string[]>(7), r.GetFieldValue<DateTimeOffset>(8), r.GetFieldValue<DateTimeOffset>(9))
+    { Unnoticed = r.GetBoolean(10) };
 
     internal static Sql Live(SessionId id, TimeSpan idle) => $"""
-        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at
+        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute'
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
-        where s.id = {id} and s.ended_at is null and s.locked_at is null and l.until > (select sessions.lease_clock()) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        where s.id = {id} and s.ended_at is null and s.locked_at is null and l.until > (select now from sessions.lease_clock) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """;
 
     internal static Task<LiveSession?> FindLiveAsync(Store store, SessionId id, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live(id, idle), ReadLive, ct);
@@ -28,29 +36,33 @@ internal static class SessionStore
     internal static Task<LiveSession?> FindLiveAsync(UnitOfWork work, SessionId id, TimeSpan idle, CancellationToken ct) => work.FindAsync(Live(id, idle), ReadLive, ct);
 
     internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync($"""
-        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at
+        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute'
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
-        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and l.until > (select sessions.lease_clock()) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and l.until > (select now from sessions.lease_clock) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """, ReadLive, ct);
 
-    internal static Task<LastSession?> FindLastAsync(UnitOfWork work, PersonId person, SessionId current, CancellationToken ct) => work.FindAsync<LastSession>($"""
+    internal static Question<LastSession?> FindLast(PersonId person, SessionId current) => Question.First($"""
         select terminal, started_at, ended_at, end_reason from sessions.sessions where person = {person} and id <> {current} order by started_at desc limit 1
-        """, r => new(TerminalId.Parse(r.GetString(0)), r.GetFieldValue<DateTimeOffset>(1), r.IsDBNull(2) ? null : r.GetFieldValue<DateTimeOffset>(2), r.IsDBNull(3) ? null : r.GetString(3)), ct);
+        """, r => new LastSession(TerminalId.Parse(r.GetString(0)), r.GetFieldValue<DateTimeOffset>(1), r.IsDBNull(2) ? null : r.GetFieldValue<DateTimeOffset>(2), r.IsDBNull(3) ? null : r.GetString(3)));
 
     /// <summary>The lease of a terminal with this epoch holds now: the card has been there since.</summary>
     /// <returns>The system of the terminal; null: it does not hold.</returns>
-    internal static Task<string?> FindLeasedSystemAsync(UnitOfWork work, TerminalId terminal, string epoch, CancellationToken ct) =>
-        work.FindAsync($"select system from sessions.leases where terminal = {terminal} and epoch = {epoch} and until > (select sessions.lease_clock()) for share", r => r.GetString(0), ct);
+    internal static Question<string?> FindLeasedSystem(TerminalId terminal, string epoch) =>
+        Question.First($"select system from sessions.leases where terminal = {terminal} and epoch = {epoch} and until > (select now from sessions.lease_clock) for share", r => r.GetString(0));
+
+    /// <summary>Where the person has a session, other than here.</summary>
+    internal static Question<string?> FindElsewhere(PersonId person, TerminalId terminal) =>
+        Question.First($"select terminal from sessions.sessions where person = {person} and ended_at is null and terminal <> {terminal}", r => r.GetString(0));
 
     internal sealed record Renewed(SessionId Id, bool WasLocked);
 
     /// <summary>The person's session at this terminal, proven anew: with the card still in, or locked. Null: there is none to go on with.</summary>
-    internal static Task<Renewed?> RenewAsync(UnitOfWork work, ProvenSignIn proven, byte[] cookieHash, DateTimeOffset now, CancellationToken ct) => work.FindAsync<Renewed>($"""
+    internal static Question<Renewed?> Renew(ProvenSignIn proven, byte[] cookieHash, DateTimeOffset now) => Question.First($"""
         with found as (
             select id, card_out = 'lock' and (locked_at is not null or epoch <> {proven.Epoch}) as locked from sessions.sessions
             where person = {proven.Person} and terminal = {proven.Terminal} and ended_at is null and ((card = {proven.Card} and epoch = {proven.Epoch}) or card_out = 'lock') for update)
         update sessions.sessions s set auth_time = {now}, seen_at = clock_timestamp(), cookie_hash = {cookieHash}, acr = {proven.Acr}, amr = {proven.Amr.ToArray()},
             card = {proven.Card}, epoch = {proven.Epoch}, address = {proven.Address}, locked_at = null
         from found where s.id = found.id returning s.id, found.locked
-        """, r => new(SessionId.Parse(r.GetString(0)), r.GetBoolean(1)), ct);
+        """, r => new Renewed(SessionId.Parse(r.GetString(0)), r.GetBoolean(1)));
 }

@@ -17,6 +17,15 @@ public sealed class BeginSignIn(Store store, SignInPolicy policy)
     /// <param name="returnPath">A path of ours where the browser goes when it is signed in.</param>
     public async Task<string> RunAsync(HttpContext context, string? client, string clientName, string returnPath, CancellationToken ct)
     {
+        await using var work = await store.BeginAsync(ct);
+        var page = Run(work, context, client, clientName, returnPath);
+        await work.CommitAsync(ct);
+        return page;
+    }
+
+    /// <summary>The same with the caller's commit.</summary>
+    public string Run(UnitOfWork work, HttpContext context, string? client, string clientName, string returnPath)
+    {
         if (!Secret.Fits(context.Request.Cookies[BrowserCookie]))
         {
             var fresh = Secret.New();
@@ -24,12 +33,10 @@ public sealed class BeginSignIn(Store store, SignInPolicy policy)
             context.Items[BrowserCookie] = fresh;
         }
         var id = Secret.New(16);
-        await using var work = await store.BeginAsync(ct);
-        await work.ExecuteAsync($"""
+        work.Write($"""
             insert into sign_in.transactions (id, browser_hash, address, number, client, client_name, return_path, expires_at, state)
             values ({id}, {BrowserOf(context)}, {AddressOf(context)}, {RandomNumberGenerator.GetInt32(10, 100)}, {client}, {clientName}, {returnPath}, clock_timestamp() + {policy.TransactionLifetime}, 'open')
-            """, ct);
-        await work.CommitAsync(ct);
+            """);
         return $"/sign-in/{id}";
     }
 

@@ -32,9 +32,7 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
         var entry = new HistoryEvent("sign-in.complete", HistoryOutcome.Done) { Person = transaction.Person, Card = transaction.Card, Terminal = transaction.Terminal, Client = transaction.Client, Address = address };
         // The code in a stranger's hands: it is burnt, and the terminal starts again.
         if (!sameBrowser(browser, address)) return await RefuseAsync(work, transaction, entry, "sign-in.code-without-browser", ct);
-        LiveSessions.StartOutcome outcome;
-        try { outcome = await sessions.StartAsync(work, new(transaction.Person!.Value, transaction.Card!.Value, transaction.Terminal!.Value, address, transaction.Epoch!, Acr, Amr), ct); }
-        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation) { return new Outcome.Refused("sign-in.session-elsewhere"); }
+        var outcome = await sessions.StartAsync(work, new(transaction.Person!.Value, transaction.Card!.Value, transaction.Terminal!.Value, address, transaction.Epoch!, Acr, Amr), ct);
         switch (outcome)
         {
             case LiveSessions.StartOutcome.CardMoved: return await RefuseAsync(work, transaction, entry, "sign-in.card-moved", ct);
@@ -43,15 +41,23 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
             case LiveSessions.StartOutcome.Started started:
                 work.Record(entry with { Session = started.Session, Details = new Dictionary<string, string> { ["acr"] = Acr, ["renewed"] = started.Renewed ? "yes" : "no" } }, time.GetUtcNow());
                 work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(id)));
-                await work.CommitAsync(ct);
+                try { await work.CommitAsync(ct); }
+                catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation) { return await LostRaceAsync(entry, ct); }
                 return new Outcome.SignedIn(started.Cookie, $"/signed-in/{id}");
             default: throw new InvalidOperationException($"{outcome}");
         }
     }
 
+    /// <summary>Two sign-ins of one person, or at one terminal, met at the commit: the other one won, and nothing of this one was written.</summary>
+    private async Task<Outcome> LostRaceAsync(HistoryEvent entry, CancellationToken ct)
+    {
+        await store.RecordAsync(entry with { Outcome = HistoryOutcome.Refused, Reason = "sign-in.session-elsewhere" }, time.GetUtcNow(), ct);
+        return new Outcome.Refused("sign-in.session-elsewhere");
+    }
+
     private async Task<Outcome> RefuseAsync(UnitOfWork work, Transaction transaction, HistoryEvent entry, string reason, CancellationToken ct)
     {
-        await TransactionStore.MoveAsync(work, transaction.Id, "cancelled", reason == "sign-in.card-moved" ? "card-removed" : "cancelled", ct);
+        TransactionStore.Move(work, transaction.Id, "cancelled", reason == "sign-in.card-moved" ? "card-removed" : "cancelled");
         work.Record(entry with { Outcome = HistoryOutcome.Refused, Reason = reason }, time.GetUtcNow());
         work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(transaction.Id)));
         await work.CommitAsync(ct);

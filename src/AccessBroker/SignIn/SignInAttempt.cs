@@ -21,10 +21,21 @@ internal sealed class SignInAttempt(UnitOfWork work, AttachedTerminal attached, 
     /// <summary>PIN tries the card has left, as read before the prompt.</summary>
     internal int TriesFound { get; init; }
 
-    /// <summary>Set by <see cref="SignInChecks.CardIsKnown"/>.</summary>
-    internal Card? Card { get; set; }
-    /// <summary>Set by <see cref="SignInChecks.PersonIsValid"/>.</summary>
+    // What the database says, read before the checks run (SignInSteps.ReadAsync): one round trip for all, not one for each.
+
+    /// <summary>The terminal is in use, with the certificate it attached with.</summary>
+    internal bool TerminalStands { get; init; }
+    /// <summary>The lock on the terminal for everyone.</summary>
+    internal Lockout.Lock? TerminalLock { get; init; }
+    /// <summary>The card that the certificate names; null: not ours, or none was shown.</summary>
+    internal Card? Card { get; init; }
+    /// <summary>Its person, valid now.</summary>
     internal ValidPerson? Person { get; set; }
-    /// <summary>Set by the lockout checks: until when.</summary>
+    /// <summary>The person has a grant for this terminal now.</summary>
+    internal bool MaySitHere { get; set; }
+    /// <summary>The lock on the person, here or everywhere.</summary>
+    internal Lockout.Lock? PersonLock { get; set; }
+
+    /// <summary>Set by the lockout checks: which lock refused.</summary>
     internal Lockout.Lock? Lock { get; set; }
 }

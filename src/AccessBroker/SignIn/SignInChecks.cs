@@ -1,11 +1,7 @@
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
-using AccessBroker.Cards;
 using AccessBroker.Keys;
 using AccessBroker.Lockout;
-using AccessBroker.People;
 using AccessBroker.Primitives;
-using AccessBroker.Terminals;
 using AccessBroker.Web;
 
 namespace AccessBroker.SignIn;
@@ -43,12 +39,10 @@ internal sealed class SignInChecks
         Task.FromResult(a.Transaction.Address == a.Attached.Address ? null : "sign-in.browser-elsewhere");
 
     /// <clause>MIC 6.2(3)</clause>
-    private async Task<string?> TerminalIsInUse(SignInAttempt a, CancellationToken ct) =>
-        await TerminalRegister.IsInGoodStandingAsync(a.Work, a.Attached, _time.GetUtcNow(), ct) ? null : "sign-in.terminal-not-in-use";
+    private static Task<string?> TerminalIsInUse(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.TerminalStands ? null : "sign-in.terminal-not-in-use");
 
     /// <clause>MOJ 第5-4(6)</clause>
-    private async Task<string?> TerminalIsNotLocked(SignInAttempt a, CancellationToken ct) =>
-        (a.Lock = await _failures.LockOfAsync(a.Work, a.Attached.Terminal.Id, ct))?.Reason;
+    private static Task<string?> TerminalIsNotLocked(SignInAttempt a, CancellationToken ct) => Task.FromResult((a.Lock = a.TerminalLock)?.Reason);
 
     /// <clause>MIC 6.2(1)解</clause>
     private Task<string?> HoursAreOpen(SignInAttempt a, CancellationToken ct) =>
@@ -57,11 +51,7 @@ internal sealed class SignInChecks
     private Task<string?> CertificateIsOurs(SignInAttempt a, CancellationToken ct) =>
         Task.FromResult(a.Certificate is { } certificate && _authorities.OperatorCards.Vouches(certificate, _time.GetUtcNow()) ? null : "sign-in.foreign-card");
 
-    private static async Task<string?> CardIsKnown(SignInAttempt a, CancellationToken ct)
-    {
-        a.Card = CardId.TryParse(a.Certificate!.GetNameInfo(X509NameType.SimpleName, false), null, out var id) ? await CardRegister.FindAsync(a.Work, id, ct) : null;
-        return a.Card is null ? "sign-in.unknown-card" : null;
-    }
+    private static Task<string?> CardIsKnown(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Card is null ? "sign-in.unknown-card" : null);
 
     /// <summary>9E signed this nonce for this terminal: the card is in the reader now.</summary>
     private static Task<string?> CardIsThere(SignInAttempt a, CancellationToken ct) =>
@@ -77,23 +67,21 @@ internal sealed class SignInChecks
     private static Task<string?> CardIsUsable(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Card!.Usable ? null : $"sign-in.card-{a.Card.State}");
 
     /// <clause>MOJ 第5-4(2)</clause>
-    private async Task<string?> PersonIsValid(SignInAttempt a, CancellationToken ct) =>
-        (a.Person = await PeopleRegister.FindValidAsync(a.Work, a.Card!.Person, _time.GetUtcNow(), ct)) is null ? "sign-in.person-not-valid" : null;
+    private static Task<string?> PersonIsValid(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Person is null ? "sign-in.person-not-valid" : null);
 
     /// <clause>MOJ 第5-4(1)</clause>
-    private async Task<string?> PersonMaySitHere(SignInAttempt a, CancellationToken ct) =>
-        await TerminalRegister.HasGrantAsync(a.Work, a.Attached.Terminal.Id, a.Card!.Person, _time.GetUtcNow(), ct) ? null : "sign-in.no-grant";
+    private static Task<string?> PersonMaySitHere(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.MaySitHere ? null : "sign-in.no-grant");
 
     /// <summary>Refuses nobody: wrong PINs that did not reach us are counted before the lock is judged. <clause>MIC 6.2(4)</clause></summary>
     private async Task<string?> UnseenTriesAreCounted(SignInAttempt a, CancellationToken ct)
     {
-        await SignInSteps.NoteTriesAsync(a, a.Card!, a.TriesFound, a.TriesFound, _failures, _time.GetUtcNow(), ct);
+        if (await SignInSteps.NoteTriesAsync(a, a.Card!, a.TriesFound, a.TriesFound, _failures, _time.GetUtcNow(), ct))
+            a.PersonLock = await SignInSteps.ReadLockAsync(a, _failures, ct);
         return null;
     }
 
     /// <clause>MIC 6.2(4)</clause>
-    private async Task<string?> PersonIsNotLocked(SignInAttempt a, CancellationToken ct) =>
-        (a.Lock = await _failures.LockOfAsync(a.Work, a.Card!.Person, a.Attached.Terminal.Id, ct))?.Reason;
+    private static Task<string?> PersonIsNotLocked(SignInAttempt a, CancellationToken ct) => Task.FromResult((a.Lock = a.PersonLock)?.Reason);
 
     private static bool Signed(SignInAttempt a, byte[] registeredKey, byte[] data)
     {

@@ -30,7 +30,7 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
 
     /// <summary>The transaction of this browser, or null: unknown, over, or somebody else's.</summary>
     internal Task<Transaction?> FindAsync(HttpContext context, string id, CancellationToken ct) =>
-        Secret.Fits(id) ? TransactionStore.FindAsync(store, id, BeginSignIn.BrowserOf(context), BeginSignIn.AddressOf(context), ct) : Task.FromResult<Transaction?>(null);
+        Secret.Fits(id) ? store.AskAsync(TransactionStore.Find(id, BeginSignIn.BrowserOf(context), BeginSignIn.AddressOf(context)), ct) : Task.FromResult<Transaction?>(null);
 
     /// <summary>
     /// A one-time handle for the agent; an earlier one is void. Refused while a prompt is open; one that has not moved for 90 s (ours) is taken
@@ -39,16 +39,14 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
     internal async Task<IResult> MakeHandleAsync(HttpContext context, string id, CancellationToken ct)
     {
         var handle = Secret.New(16);
-        await using var work = await store.BeginAsync(ct);
-        var made = Secret.Fits(id) && await work.ExecuteAsync($"""
+        var made = Secret.Fits(id) && await store.ExecuteAsync($"""
             update sign_in.transactions set state = 'handed', handle_hash = {Secret.Hash(handle)}, handle_expires_at = clock_timestamp() + {policy.HandleLifetime},
                 told = null, terminal = null, code_hash = null, changed_at = clock_timestamp()
             where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and (state in ('open', 'handed', 'refused', 'locked', 'cancelled', 'proven') or (state in ('claimed', 'pin') and changed_at < clock_timestamp() - interval '90 seconds'))
             """, ct) == 1;
         if (!made && await FindAsync(context, id, ct) is { State: "claimed" or "pin" }) return Problems.Json(StatusCodes.Status409Conflict, "sign-in.under-way", "この端末では暗証番号の入力を待っています。それを終えるか取り消してください。");
         if (!made) return Unknown(context, "sign-in.make-handle");
-        work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(id)));
-        await work.CommitAsync(ct);
+        wakeups.Wake(SignInSteps.Topic(id));
         return Results.Json(new { handle });
     }
 

@@ -42,7 +42,7 @@ public static class SignInSlice
         app.MapGet("/session", (HttpContext context) => Results.StatusCode(context.User.Identity?.IsAuthenticated == true ? StatusCodes.Status204NoContent : StatusCodes.Status401Unauthorized));
         app.MapPost("/sign-out", async (HttpContext context, LiveSessions sessions) =>
         {
-            if (await sessions.FindByCookieAsync(context.Request.Cookies[SessionCookie.Name], BeginSignIn.AddressOf(context), context.RequestAborted) is { } session) await sessions.EndAsync(session.Id, "sessions.signed-out");
+            if (LiveSession.Of(context) is { } session) await sessions.EndAsync(session.Id, "sessions.signed-out");
             SessionCookie.Clear(context.Response);
             return Results.Redirect("/");
         }).WithMetadata(new AuditedAttribute("sessions.sign-out"));

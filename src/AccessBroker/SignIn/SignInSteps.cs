@@ -6,6 +6,7 @@ using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Lockout;
+using AccessBroker.People;
 using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 
@@ -23,12 +24,54 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
             if (await check(attempt, ct) is { } reason) await RefuseAsync(attempt, operation, reason, ct);
     }
 
-    /// <summary>Moves the transaction on and wakes its page.</summary>
-    internal async Task MoveAsync(SignInAttempt attempt, string state, CancellationToken ct, string? told = null)
+    /// <summary>
+    /// The transaction a message names, with everything the checks judge, in two round trips. Throws the refusal when this terminal did not claim
+    /// it, or it is in another state.
+    /// </summary>
+    internal async Task<SignInAttempt> ReadAsync(UnitOfWork work, AttachedTerminal terminal, JsonElement message, string state, X509Certificate2? certificate, CancellationToken ct)
     {
-        await TransactionStore.MoveAsync(attempt.Work, attempt.Transaction.Id, state, told, ct);
-        attempt.Work.AfterCommit(() => wakeups.Wake(Topic(attempt.Transaction.Id)));
+        var (at, id) = (time.GetUtcNow(), TerminalMessage.Text(message, "transaction") ?? throw new TerminalRequestException("sign-in.no-such-transaction"));
+        var (transaction, standing, terminalLock) = (TransactionStore.Lock(id, terminal.Terminal.Id, state), TerminalRegister.IsInGoodStanding(terminal, at), failures.LockOf(terminal.Terminal.Id));
+        var card = CardId.TryParse(certificate?.GetNameInfo(X509NameType.SimpleName, false), null, out var named) ? CardRegister.Find(named) : null;
+        await work.AskAsync(ct, card is null ? [transaction, standing, terminalLock] : [transaction, standing, terminalLock, card]);
+        if (transaction.Answer is not { } found || found.Epoch != terminal.Epoch) throw new TerminalRequestException("sign-in.no-such-transaction");
+        var attempt = new SignInAttempt(work, terminal, found)
+        {
+            Certificate = certificate,
+            Signature = TerminalMessage.Bytes(message, "signature", 128),
+            TriesFound = message.TryGetProperty("triesLeft", out _) ? TerminalMessage.Number(message, "triesLeft", 15) : 0,
+            TerminalStands = standing.Answer,
+            TerminalLock = terminalLock.Answer,
+            Card = card?.Answer,
+        };
+        if (attempt.Card is not { } known) return attempt;
+        var (person, grant, here, everywhere) = (PeopleRegister.FindValid(known.Person, at), TerminalRegister.HasGrant(terminal.Terminal.Id, known.Person, at), failures.LockOf(known.Person, terminal.Terminal.Id), failures.LockOf(known.Person));
+        await work.AskAsync(ct, person, grant, here, everywhere);
+        (attempt.Person, attempt.MaySitHere, attempt.PersonLock) = (person.Answer, grant.Answer, here.Answer ?? everywhere.Answer);
+        return attempt;
     }
+
+    /// <summary>The transaction a message names, if this terminal claimed it and it is in one of these states. Throws the refusal otherwise.</summary>
+    internal static async Task<Transaction> FindAsync(UnitOfWork work, AttachedTerminal terminal, JsonElement message, string[] states, CancellationToken ct) =>
+        TerminalMessage.Text(message, "transaction") is { } id && await work.AskAsync(TransactionStore.Lock(id, terminal.Terminal.Id, states), ct) is { } transaction ? transaction : throw new TerminalRequestException("sign-in.no-such-transaction");
+
+    /// <summary>The lock on the attempt's person as it is now.</summary>
+    internal static async Task<Lockout.Lock?> ReadLockAsync(SignInAttempt attempt, AccessFailures failures, CancellationToken ct)
+    {
+        var (here, everywhere) = (failures.LockOf(attempt.Card!.Person, attempt.Attached.Terminal.Id), failures.LockOf(attempt.Card.Person));
+        await attempt.Work.AskAsync(ct, here, everywhere);
+        return here.Answer ?? everywhere.Answer;
+    }
+
+    /// <summary>Moves the transaction on with the commit, and wakes its page.</summary>
+    internal void Move(SignInAttempt attempt, string state, string? told = null)
+    {
+        TransactionStore.Move(attempt.Work, attempt.Transaction.Id, state, told);
+        Wake(attempt);
+    }
+
+    /// <summary>With the commit, wakes the page that waits for news of this transaction.</summary>
+    internal void Wake(SignInAttempt attempt) => attempt.Work.AfterCommit(() => wakeups.Wake(Topic(attempt.Transaction.Id)));
 
     internal static string Topic(string transaction) => $"sign-in:{transaction}";
 
@@ -51,7 +94,7 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
     {
         var receipt = Receipt();
         if (attempt.Lock is null && attempt.Signature.Length > 0) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
-        await MoveAsync(attempt, attempt.Lock is null ? "refused" : "locked", ct, attempt.Lock is { } locked ? Told(locked) : receipt);
+        Move(attempt, attempt.Lock is null ? "refused" : "locked", attempt.Lock is { } locked ? Told(locked) : receipt);
         attempt.Work.Record(Event(attempt, operation, HistoryOutcome.Refused, reason) with { Receipt = receipt }, time.GetUtcNow());
         await attempt.Work.CommitAsync(ct);
         throw new TerminalRequestException(attempt.Lock is null ? "sign-in.refused" : "sign-in.locked");
@@ -63,24 +106,18 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
     /// <summary>8 characters that are read on the telephone without confusion: no 0, O, 1, I, L.</summary>
     private static string Receipt() => RandomNumberGenerator.GetString("23456789ABCDEFGHJKMNPQRSTUVWXYZ", 8);
 
-    /// <summary>The transaction a message names, if this terminal claimed it and it is in this state. Throws the refusal otherwise.</summary>
-    internal static async Task<Transaction> FindAsync(UnitOfWork work, AttachedTerminal terminal, JsonElement message, string state, CancellationToken ct) =>
-        TerminalMessage.Text(message, "transaction") is { } id && await TransactionStore.LockAsync(work, id, terminal.Terminal.Id, state, ct) is { } transaction && transaction.Epoch == terminal.Epoch
-            ? transaction : throw new TerminalRequestException("sign-in.no-such-transaction");
-
     /// <summary>
     /// "PIN tried outside the broker": the card has fewer tries than we last saw. With the card proven present they count like any wrong PIN,
-    /// so that nobody gains tries by keeping a failure from us.
+    /// so that nobody gains tries by keeping a failure from us. True when there were such.
     /// </summary>
-    internal static async Task NoteTriesAsync(SignInAttempt attempt, Card card, int triesBefore, int triesNow, AccessFailures failures, DateTimeOffset at, CancellationToken ct)
+    internal static async Task<bool> NoteTriesAsync(SignInAttempt attempt, Card card, int triesBefore, int triesNow, AccessFailures failures, DateTimeOffset at, CancellationToken ct)
     {
-        if (card.TriesLeft is { } known && triesBefore < known)
-        {
-            var entry = Event(attempt, "cards.pin-tried-elsewhere", HistoryOutcome.Refused, "cards.pin-tried-elsewhere") with { Card = card.Id, Person = card.Person };
-            attempt.Work.Record(entry with { Details = new Dictionary<string, string> { ["known"] = $"{known}", ["found"] = $"{triesBefore}" } }, at);
-            for (var unseen = triesBefore; unseen < known; unseen++) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, card.Usable ? card.Person : null, ct);
-        }
-        await CardRegister.NoteTriesAsync(attempt.Work, card.Id, triesNow, ct);
+        CardRegister.NoteTries(attempt.Work, card.Id, triesNow);
+        if (card.TriesLeft is not { } known || triesBefore >= known) return false;
+        var entry = Event(attempt, "cards.pin-tried-elsewhere", HistoryOutcome.Refused, "cards.pin-tried-elsewhere") with { Card = card.Id, Person = card.Person };
+        attempt.Work.Record(entry with { Details = new Dictionary<string, string> { ["known"] = $"{known}", ["found"] = $"{triesBefore}" } }, at);
+        for (var unseen = triesBefore; unseen < known; unseen++) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, card.Usable ? card.Person : null, ct);
+        return true;
     }
 }
 
@@ -106,22 +143,24 @@ internal static class TerminalMessage
 }
 
 /// <summary>The agent claims the handle the page gave it.</summary>
-internal sealed class ClaimHandle(SignInSteps steps, SignInChecks checks, Coalescer coalescer) : ITerminalRequest
+internal sealed class ClaimHandle(SignInSteps steps, SignInChecks checks, AccessFailures failures, Coalescer coalescer, TimeProvider time) : ITerminalRequest
 {
     public string Type => "claim";
 
     public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
     {
         await using var work = await steps.Store.BeginAsync(ct);
-        if (TerminalMessage.Text(request, "handle") is not { } handle || !Secret.Fits(handle) || await TransactionStore.TakeHandleAsync(work, handle, terminal.Terminal.Id, terminal.Epoch, ct) is not { } transaction)
+        var (taken, standing, terminalLock) = (TransactionStore.TakeHandle(TerminalMessage.Text(request, "handle") ?? "", terminal.Terminal.Id, terminal.Epoch), TerminalRegister.IsInGoodStanding(terminal, time.GetUtcNow()), failures.LockOf(terminal.Terminal.Id));
+        await work.AskAsync(ct, taken, standing, terminalLock);
+        if (taken.Answer is not { } transaction)
         {
             coalescer.Add(new("sign-in.claim", HistoryOutcome.Refused, "sign-in.handle-unknown") { Address = terminal.Address });
             throw new TerminalRequestException("sign-in.handle-unknown");
         }
-        var attempt = new SignInAttempt(work, terminal, transaction);
+        var attempt = new SignInAttempt(work, terminal, transaction) { TerminalStands = standing.Answer, TerminalLock = terminalLock.Answer };
         await steps.RequireAsync(checks.OnClaim, attempt, "sign-in.claim", ct);
-        await steps.MoveAsync(attempt, "claimed", ct);
-        await work.CommitAsync(ct);
+        steps.Move(attempt, "claimed");
+        await work.CommitAsync(ct, Durability.MayBeLostInACrash);
         return new() { ["transaction"] = transaction.Id, ["nonce"] = transaction.Nonce, ["client"] = transaction.ClientName, ["number"] = transaction.Number };
     }
 }
@@ -134,12 +173,11 @@ internal sealed class ProvePossession(SignInSteps steps, SignInChecks checks) : 
     public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
     {
         await using var work = await steps.Store.BeginAsync(ct);
-        var transaction = await SignInSteps.FindAsync(work, terminal, request, "claimed", ct);
         using var certificate = TerminalMessage.Certificate(request);
-        var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128), TriesFound = TerminalMessage.Number(request, "triesLeft", 15) };
+        var attempt = await steps.ReadAsync(work, terminal, request, "claimed", certificate, ct);
         await steps.RequireAsync(checks.OnPossession, attempt, "sign-in.possession", ct);
-        await work.ExecuteAsync($"update sign_in.transactions set card = {attempt.Card!.Id}, person = {attempt.Card.Person} where id = {transaction.Id}", ct);
-        await steps.MoveAsync(attempt, "pin", ct);
+        work.Write($"update sign_in.transactions set state = 'pin', card = {attempt.Card!.Id}, person = {attempt.Card.Person}, told = null, changed_at = clock_timestamp() where id = {attempt.Transaction.Id}");
+        steps.Wake(attempt);
         await work.CommitAsync(ct);
         return [];
     }
@@ -153,15 +191,15 @@ internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failure
     public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
     {
         await using var work = await steps.Store.BeginAsync(ct);
-        var transaction = await SignInSteps.FindAsync(work, terminal, request, "pin", ct);
-        var attempt = new SignInAttempt(work, terminal, transaction) { Card = await CardRegister.FindAsync(work, transaction.Card!.Value, ct) };
+        var transaction = await SignInSteps.FindAsync(work, terminal, request, ["pin"], ct);
+        var attempt = new SignInAttempt(work, terminal, transaction) { Card = await work.AskAsync(CardRegister.Find(transaction.Card!.Value), ct) };
         var (before, after) = (TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15));
         await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, before, after, failures, time.GetUtcNow(), ct);
         // A card that was reported lost meanwhile does not count against its person.
         var locks = await failures.CountAsync(work, terminal.Terminal.Id, attempt.Card!.Usable ? attempt.Card.Person : null, ct);
         work.Record(SignInSteps.Event(attempt, "sign-in.pin", HistoryOutcome.Refused, "sign-in.wrong-pin") with { Details = new Dictionary<string, string> { ["triesLeft"] = $"{after}" } }, time.GetUtcNow());
         var left = await failures.LeftAsync(work, transaction.Person!.Value, terminal.Terminal.Id, ct);
-        if (locks.Count > 0) await steps.MoveAsync(attempt, "locked", ct, SignInSteps.Told(locks.MaxBy(l => l.Until)!));
+        if (locks.Count > 0) steps.Move(attempt, "locked", SignInSteps.Told(locks.MaxBy(l => l.Until)!));
         await work.CommitAsync(ct);
         return locks.Count > 0 ? throw new TerminalRequestException("sign-in.locked") : new() { ["left"] = left };
     }
@@ -175,15 +213,14 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignIn
     public async Task<JsonObject> AnswerAsync(AttachedTerminal terminal, JsonElement request, CancellationToken ct)
     {
         await using var work = await steps.Store.BeginAsync(ct);
-        var transaction = await SignInSteps.FindAsync(work, terminal, request, "pin", ct);
         using var certificate = TerminalMessage.Certificate(request);
-        var attempt = new SignInAttempt(work, terminal, transaction) { Certificate = certificate, Signature = TerminalMessage.Bytes(request, "signature", 128) };
+        var attempt = await steps.ReadAsync(work, terminal, request, "pin", certificate, ct);
         await steps.RequireAsync(checks.OnProof, attempt, "sign-in.proof", ct);
         await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15), failures, time.GetUtcNow(), ct);
-        await AccessFailures.ClearAsync(work, attempt.Card!.Person, terminal.Terminal.Id, ct);
+        AccessFailures.Clear(work, attempt.Card!.Person, terminal.Terminal.Id);
         var code = Secret.New(16);
-        await work.ExecuteAsync($"update sign_in.transactions set code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {policy.CodeLifetime} where id = {transaction.Id}", ct);
-        await steps.MoveAsync(attempt, "proven", ct);
+        work.Write($"update sign_in.transactions set state = 'proven', code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {policy.CodeLifetime}, told = null, changed_at = clock_timestamp() where id = {attempt.Transaction.Id}");
+        steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, "sign-in.proof", HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);
         return new() { ["code"] = code };
@@ -201,11 +238,8 @@ internal sealed class CancelSignIn(SignInSteps steps, TimeProvider time) : ITerm
     {
         await using var work = await steps.Store.BeginAsync(ct);
         var cause = TerminalMessage.Text(request, "cause") is { } given && Causes.Contains(given) ? given : "cancelled";
-        var id = TerminalMessage.Text(request, "transaction") ?? "";
-        var transaction = await TransactionStore.LockAsync(work, id, terminal.Terminal.Id, "claimed", ct) ?? await TransactionStore.LockAsync(work, id, terminal.Terminal.Id, "pin", ct)
-            ?? throw new TerminalRequestException("sign-in.no-such-transaction");
-        var attempt = new SignInAttempt(work, terminal, transaction);
-        await steps.MoveAsync(attempt, "cancelled", ct, cause);
+        var attempt = new SignInAttempt(work, terminal, await SignInSteps.FindAsync(work, terminal, request, ["claimed", "pin"], ct));
+        steps.Move(attempt, "cancelled", cause);
         work.Record(SignInSteps.Event(attempt, "sign-in.cancel", HistoryOutcome.Refused, $"sign-in.{cause}"), time.GetUtcNow());
         await work.CommitAsync(ct);
         return [];

@@ -46,14 +46,15 @@ internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Time
     {
         var person = PersonId.Of(User);
         if (await endpoints.FindAsync(HttpContext, id, ct) is not { State: "completed" } transaction || transaction.Person != person) return false;
-        await using var work = await store.BeginAsync(ct);
         (Next, ClientName) = (transaction.ReturnPath, transaction.ClientName);
-        Name = (await PeopleRegister.FindValidAsync(work, person, time.GetUtcNow(), ct))?.Name ?? person.Value;
-        TerminalName = (await TerminalRegister.FindAsync(work, transaction.Terminal!.Value, ct))?.Name ?? "";
-        Last = await LiveSessions.FindLastAsync(work, person, SessionId.Parse(User.FindFirst("sid")!.Value), ct);
+        await using var work = await store.ReadAsync(ct);
+        var (known, terminal, last) = (PeopleRegister.FindValid(person, time.GetUtcNow()), TerminalRegister.Find(transaction.Terminal!.Value), LiveSessions.FindLast(person, SessionId.Parse(User.FindFirst("sid")!.Value)));
+        await work.AskAsync(ct, known, terminal, last);
+        (Name, TerminalName, Last) = (known.Answer?.Name ?? person.Value, terminal.Answer?.Name ?? "", last.Answer);
         if (Last is null) return true;
-        LastTerminalName = (await TerminalRegister.FindAsync(work, Last.Terminal, ct))?.Name ?? Last.Terminal.Value;
-        FailuresSince = await HistoryLog.CountRefusalsAsync(work, person, Last.StartedAt, ct);
+        var (there, failures) = (TerminalRegister.Find(Last.Terminal), HistoryLog.CountRefusals(person, Last.StartedAt));
+        await work.AskAsync(ct, there, failures);
+        (LastTerminalName, FailuresSince) = (there.Answer?.Name ?? Last.Terminal.Value, failures.Answer);
         return true;
     }
 }

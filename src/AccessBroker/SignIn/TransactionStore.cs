@@ -11,26 +11,26 @@ internal sealed record Transaction(string Id, string Address, int Number, string
 /// <summary>SQL of the transactions. Every step is a conditional update: whoever comes second finds nothing.</summary>
 internal static class TransactionStore
 {
-    internal static Task<Transaction?> FindAsync(Store store, string id, byte[] browser, string address, CancellationToken ct) => store.FindAsync($"""
+    internal static Question<Transaction?> Find(string id, byte[] browser, string address) => Question.First($"""
         select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told
         from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and expires_at > clock_timestamp()
-        """, Read, ct);
+        """, Read);
 
     /// <summary>Takes a handle: single-use. Null when unknown, used or over.</summary>
-    internal static Task<Transaction?> TakeHandleAsync(UnitOfWork work, string handle, TerminalId terminal, string epoch, CancellationToken ct) => work.FindAsync($"""
+    internal static Question<Transaction?> TakeHandle(string handle, TerminalId terminal, string epoch) => Question.First($"""
         update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, changed_at = clock_timestamp()
         where handle_hash = {Secret.Hash(handle)} and state = 'handed' and handle_expires_at > clock_timestamp() and expires_at > clock_timestamp()
         returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told
-        """, Read, ct);
+        """, Read);
 
-    /// <summary>The transaction this terminal has claimed and that is in this state, locked for the rest of the unit of work; else null.</summary>
-    internal static Task<Transaction?> LockAsync(UnitOfWork work, string id, TerminalId terminal, string state, CancellationToken ct) => work.FindAsync($"""
+    /// <summary>The transaction this terminal has claimed and that is in one of these states, locked for the rest of the unit of work; else null.</summary>
+    internal static Question<Transaction?> Lock(string id, TerminalId terminal, params string[] states) => Question.First($"""
         select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told
-        from sign_in.transactions where id = {id} and terminal = {terminal} and state = {state} and expires_at > clock_timestamp() for update
-        """, Read, ct);
+        from sign_in.transactions where id = {id} and terminal = {terminal} and state = any({states}) and expires_at > clock_timestamp() for update
+        """, Read);
 
-    internal static Task MoveAsync(UnitOfWork work, string id, string state, string? told, CancellationToken ct) =>
-        work.ExecuteAsync($"update sign_in.transactions set state = {state}, told = {told}, changed_at = clock_timestamp() where id = {id}", ct);
+    internal static void Move(UnitOfWork work, string id, string state, string? told) =>
+        work.Write($"update sign_in.transactions set state = {state}, told = {told}, changed_at = clock_timestamp() where id = {id}");
 
     internal static Transaction Read(NpgsqlDataReader r)
     {

@@ -1,6 +1,6 @@
 using AccessBroker.Database;
 using AccessBroker.Primitives;
-using Microsoft.EntityFrameworkCore;
+using Npgsql;
 
 namespace AccessBroker.Terminals;
 
@@ -13,25 +13,26 @@ public sealed record Terminal(TerminalId Id, string Name, string Place, string S
 public static class TerminalRegister
 {
     /// <summary>The terminal, or null when there is none of that id.</summary>
-    public static async Task<Terminal?> FindAsync(UnitOfWork work, TerminalId terminal, CancellationToken ct) =>
-        await Context(work).Terminals.AsNoTracking().SingleOrDefaultAsync(t => t.Id == terminal.Value, ct) is { } row ? Read(row) : null;
+    public static Question<Terminal?> Find(TerminalId terminal) => Question.First($"select id, name, place, system, address, state from terminals.terminals where id = {terminal}", Read);
+
+    /// <inheritdoc cref="Find"/>
+    public static Task<Terminal?> FindAsync(UnitOfWork work, TerminalId terminal, CancellationToken ct) => work.AskAsync(Find(terminal), ct);
 
     /// <summary>True when an approved grant lets the person sit there at <paramref name="at"/>. Default: no. <clause>MOJ 第5-4(1)</clause></summary>
-    public static Task<bool> HasGrantAsync(UnitOfWork work, TerminalId terminal, PersonId person, DateTimeOffset at, CancellationToken ct) =>
-        Context(work).Grants.AnyAsync(g => g.Terminal == terminal.Value && g.Person == person.Value && g.ValidFrom <= at && (g.ValidUntil == null || g.ValidUntil > at), ct);
+    public static Question<bool> HasGrant(TerminalId terminal, PersonId person, DateTimeOffset at) =>
+        Question.Any($"select from terminals.grants where terminal = {terminal} and person = {person} and valid_from <= {at} and (valid_until is null or valid_until > {at})");
 
     /// <summary>True while the terminal is in use and the certificate it attached with is neither revoked nor over: asked again at every sign-in. <clause>MIC 6.2(3)</clause></summary>
-    public static async Task<bool> IsInGoodStandingAsync(UnitOfWork work, AttachedTerminal attached, DateTimeOffset at, CancellationToken ct) =>
-        await FindByCertificateAsync(work, [.. attached.Certificate], at, ct) is { InUse: true } terminal && terminal.Id == attached.Terminal.Id;
+    public static Question<bool> IsInGoodStanding(AttachedTerminal attached, DateTimeOffset at) =>
+        FindByCertificate([.. attached.Certificate], at).Select(terminal => terminal is { InUse: true } && terminal.Id == attached.Terminal.Id);
 
     /// <summary>The terminal whose valid, unrevoked certificate has this SHA-256 thumbprint, or null.</summary>
-    internal static async Task<Terminal?> FindByCertificateAsync(UnitOfWork work, byte[] thumbprint, DateTimeOffset at, CancellationToken ct)
-    {
-        var id = await work.FindAsync($"select terminal from terminals.certificates where thumbprint = {thumbprint} and revoked_at is null and expires_at > {at}", r => r.GetString(0), ct);
-        return id is null ? null : await FindAsync(work, TerminalId.Parse(id), ct);
-    }
+    internal static Question<Terminal?> FindByCertificate(byte[] thumbprint, DateTimeOffset at) => Question.First($"""
+        select t.id, t.name, t.place, t.system, t.address, t.state from terminals.certificates c join terminals.terminals t on t.id = c.terminal
+        where c.thumbprint = {thumbprint} and c.revoked_at is null and c.expires_at > {at}
+        """, Read);
 
     internal static TerminalsContext Context(UnitOfWork work) => work.Context<TerminalsContext>(o => new(o));
 
-    private static Terminal Read(TerminalRow row) => new(TerminalId.Parse(row.Id), row.Name, row.Place, row.System, row.Address, row.State == "in-use");
+    private static Terminal Read(NpgsqlDataReader r) => new(TerminalId.Parse(r.GetString(0)), r.GetString(1), r.GetString(2), r.GetString(3), r.GetString(4), r.GetString(5) == "in-use");
 }

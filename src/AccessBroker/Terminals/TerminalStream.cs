@@ -91,8 +91,8 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     {
         var certificate = await context.Connection.GetClientCertificateAsync(context.RequestAborted);
         if (certificate is null || !authorities.Terminals.Vouches(certificate, time.GetUtcNow())) return Refuse("terminals.certificate-unknown", address);
-        await using var work = await store.BeginAsync(context.RequestAborted);
-        var terminal = await TerminalRegister.FindByCertificateAsync(work, certificate.GetCertHash(HashAlgorithmName.SHA256), time.GetUtcNow(), context.RequestAborted);
+        await using var work = await store.ReadAsync(context.RequestAborted);
+        var terminal = await work.AskAsync(TerminalRegister.FindByCertificate(certificate.GetCertHash(HashAlgorithmName.SHA256), time.GetUtcNow()), context.RequestAborted);
         if (terminal is null) return Refuse("terminals.certificate-revoked", address);
         if (!terminal.InUse) return Refuse("terminals.not-in-use", address);
         return terminal.Address == address ? terminal : Refuse("terminals.certificate-elsewhere", address);

@@ -43,12 +43,15 @@ internal sealed class PrometheusText : IDisposable
 
     internal PrometheusText()
     {
-        _listener.InstrumentPublished = (instrument, listener) => { if (Meters.Contains(instrument.Meter.Name)) listener.EnableMeasurementEvents(instrument); };
+        _listener.InstrumentPublished = (instrument, listener) => { if (Wanted(instrument)) listener.EnableMeasurementEvents(instrument); };
         _listener.SetMeasurementEventCallback<double>((instrument, value, tags, _) => Note(instrument, value, tags));
         _listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) => Note(instrument, value, tags));
         _listener.SetMeasurementEventCallback<int>((instrument, value, tags, _) => Note(instrument, value, tags));
         _listener.Start();
     }
+
+    /// <summary>Of Npgsql only what it is asked for: its other instruments measure several times in every statement.</summary>
+    private static bool Wanted(Instrument instrument) => Meters.Contains(instrument.Meter.Name) && (instrument.Meter.Name != "Npgsql" || instrument.IsObservable);
 
     /// <summary>All series as they are now.</summary>
     internal string Write()

@@ -42,8 +42,8 @@ internal sealed class Slices(IReadOnlyCollection<Type> types, string root)
         return left;
     }
 
-    /// <summary>Uses of another slice's internal type.</summary>
-    internal List<string> Leaks() => [.. types.SelectMany(t => Uses(t).Where(u => SliceOf(t) is { } from && SliceOf(u) is { } to && from != to && !u.IsVisible).Select(u => $"{t} uses {u}")).Distinct()];
+    /// <summary>Uses of another slice's internal type. A generic type of another slice may hold a type of one's own.</summary>
+    internal List<string> Leaks() => [.. types.SelectMany(t => Uses(t).Where(u => SliceOf(t) is { } from && SliceOf(u) is { } to && from != to && !(u.IsGenericType ? u.GetGenericTypeDefinition() : u).IsVisible).Select(u => $"{t} uses {u}")).Distinct()];
 
     /// <summary>What *Rule types use beyond plain data.</summary>
     internal List<string> RuleImpurities() => [.. types.Where(t => t.Name.EndsWith("Rule", StringComparison.Ordinal)).SelectMany(t => Uses(t).Where(u => u == typeof(TimeProvider) || (u.Namespace is { } ns

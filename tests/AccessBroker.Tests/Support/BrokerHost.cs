@@ -1,30 +1,51 @@
-using System.Diagnostics;
 using System.Security.Cryptography.X509Certificates;
 using Npgsql;
 
 namespace AccessBroker.Tests.Support;
 
-/// <summary>A broker process of its own on a copy of the test city's database. Stops, and drops the copy, at the end of the class.</summary>
+/// <summary>
+/// Broker nodes of its own on a copy of the test city's database; several are behind a real HAProxy. Stops, and drops the copy, at the end of the class.
+/// </summary>
 public class BrokerHost : IAsyncLifetime
 {
     private readonly string _database = "t" + Guid.NewGuid().ToString("n");
     private readonly List<TestTerminal> _terminals = [];
-    private Process? _process;
+    private readonly Lazy<(Node Node, int Port, int TerminalsPort, int OperationsPort)[]> _nodes;
+    private HaProxy? _proxy;
+
+    public BrokerHost() => _nodes = new(() => [.. Enumerable.Range(0, NodeCount).Select(i =>
+    {
+        var (port, terminals) = NodeCount == 1 ? (Port, TerminalsPort) : (Place.FreePort(), Place.FreePort());
+        return (new Node($"node-{i + 1}", () => Environment(i)), port, terminals, Place.FreePort());
+    })]);
+
+    /// <summary>How many nodes. Default: one, without a proxy.</summary>
+    protected virtual int NodeCount => 1;
 
     public int Port { get; } = Place.FreePort();
     public int TerminalsPort { get; } = Place.FreePort();
     public int[] AgentPorts { get; } = [Place.FreePort(), Place.FreePort()];
     public string Issuer => $"https://localhost:{Port}";
-    public int ProcessId => _process!.Id;
-    public string Log { get; private set; } = "";
+    public int ProcessId => Node(0).ProcessId;
+    public string Log => string.Concat(_nodes.Value.Select(n => n.Node.Log));
     public string DataDirectory => Path.Combine(Place.Directory, "broker", _database);
     public string PolicyDirectory => Path.Combine(DataDirectory, "policies");
+    public string DatabaseName => _database;
+    internal int ProxyProcessId => _proxy!.ProcessId;
+
+    internal Node Node(int index) => _nodes.Value[index].Node;
+    /// <summary>Where one node itself listens, past the proxy.</summary>
+    public Uri NodeUrl(int index) => new($"https://localhost:{_nodes.Value[index].Port}");
+    public Uri OperationsUrl(int index) => new($"http://127.0.0.1:{_nodes.Value[index].OperationsPort}");
 
     /// <summary>What a class changes before the start: environment variables of the broker.</summary>
     protected virtual IEnumerable<KeyValuePair<string, string>> Settings => [];
 
     /// <summary>What a class changes in its copy of the policies.</summary>
     protected virtual void ChangePolicies(string directory) { }
+
+    /// <summary>What a class arranges in its database before the first node starts.</summary>
+    protected virtual Task ArrangeAsync() => Task.CompletedTask;
 
     public async ValueTask InitializeAsync()
     {
@@ -33,52 +54,59 @@ public class BrokerHost : IAsyncLifetime
         Directory.CreateDirectory(DataDirectory);
         await Place.RunAsync("cp", ["-r", Place.App("policies"), PolicyDirectory]);
         ChangePolicies(PolicyDirectory);
+        await ArrangeAsync();
         await StartAsync();
+        if (NodeCount == 1) return;
+        _proxy = new(DataDirectory, Port, TerminalsPort, [.. _nodes.Value.Select(n => (n.Port, n.TerminalsPort))]);
+        await _proxy.StartAsync();
     }
 
-    /// <summary>Starts the process, again after <see cref="StopAsync"/>, and waits until it answers.</summary>
+    /// <summary>Starts all nodes, again after <see cref="StopAsync"/>, and waits until they answer.</summary>
     public async Task StartAsync()
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.ArgumentList.Add(Path.Combine(Place.App("broker"), "AccessBroker.dll"));
-        start.ArgumentList.Add("serve");
-        foreach (var (name, value) in Environment()) start.Environment[name] = value;
-        _process = Process.Start(start)!;
-        _process.OutputDataReceived += (_, line) => { lock (this) Log += line.Data + "\n"; };
-        _process.ErrorDataReceived += (_, line) => { lock (this) Log += line.Data + "\n"; };
-        _process.BeginOutputReadLine();
-        _process.BeginErrorReadLine();
+        for (var i = 0; i < NodeCount; i++) if (!Node(i).Running) Node(i).Start();
+        for (var i = 0; i < NodeCount; i++) await AnswersAsync(i);
+    }
+
+    /// <summary>Waits until a node answers for itself.</summary>
+    public async Task AnswersAsync(int index)
+    {
         using var client = Client();
         await Eventually.TrueAsync(async () =>
         {
-            Assert.False(_process.HasExited, Log);
-            try { return (await client.GetAsync(new Uri("/health", UriKind.Relative))).StatusCode != 0; }
+            Assert.True(Node(index).Running, Node(index).Log);
+            try { return (await client.GetAsync(new Uri(NodeUrl(index), "/health"))).StatusCode != 0; }
             catch (HttpRequestException) { return false; }
-        }, "the broker answers: " + Log, 30);
+        }, "the broker answers: " + Node(index).Log, 30);
     }
 
-    public Dictionary<string, string> Environment()
+    /// <summary>Kills all nodes.</summary>
+    public async Task StopAsync() { for (var i = 0; i < NodeCount; i++) if (Node(i).Running) await Node(i).KillAsync(); }
+
+    public Dictionary<string, string> Environment() => Environment(0);
+
+    private Dictionary<string, string> Environment(int index)
     {
+        var (_, port, terminals, operations) = _nodes.Value[index];
+        var data = NodeCount == 1 ? DataDirectory : Path.Combine(DataDirectory, $"node-{index + 1}");
+        Directory.CreateDirectory(data);
         var environment = new Dictionary<string, string>
         {
             ["Broker__Issuer"] = Issuer,
-            ["Broker__Listen"] = $"127.0.0.1:{Port}",
-            ["Broker__ListenTerminals"] = $"127.0.0.1:{TerminalsPort}",
+            ["Broker__Node"] = $"node-{index + 1}",
+            ["Broker__Listen"] = $"127.0.0.1:{port}",
+            ["Broker__ListenTerminals"] = $"127.0.0.1:{terminals}",
+            ["Broker__ListenOperations"] = $"127.0.0.1:{operations}",
+            ["Broker__TrustedProxies__0"] = HaProxy.Address,
             ["Broker__AgentOrigins__0"] = $"http://127.0.0.1:{AgentPorts[0]}",
             ["Broker__AgentOrigins__1"] = $"http://127.0.0.1:{AgentPorts[1]}",
-            ["Broker__DataDirectory"] = DataDirectory,
+            ["Broker__DataDirectory"] = data,
             ["Broker__PolicyDirectory"] = PolicyDirectory,
             ["Broker__Database"] = $"Host={Place.Directory}/sql;Database={_database};Username=accessbroker;Maximum Pool Size=40",
             ["Broker__DatabaseOwner"] = $"Host={Place.Directory}/sql;Database={_database};Username=accessbroker_owner;Pooling=false",
         };
         foreach (var (name, value) in Settings) environment[name] = value;
         return environment;
-    }
-
-    public async Task StopAsync()
-    {
-        _process!.Kill();
-        await _process.WaitForExitAsync();
     }
 
     public static async Task<NpgsqlConnection> OpenAsync(string database, string user)
@@ -153,7 +181,8 @@ public class BrokerHost : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         foreach (var terminal in _terminals) await terminal.DisposeAsync();
-        if (_process is { HasExited: false }) await StopAsync();
+        if (_proxy is not null) await _proxy.DisposeAsync();
+        await StopAsync();
         await using var admin = await OpenAsync("postgres", "postgres");
         await using var drop = new NpgsqlCommand($"drop database if exists {_database} with (force)", admin);
         await drop.ExecuteNonQueryAsync();
