@@ -7,7 +7,7 @@ namespace AccessBroker.TerminalAgent;
 /// <summary>One sign-in at this terminal: claim, possession, PIN, proof. The PIN goes from the prompt to the card and nowhere else.</summary>
 internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker, IPinPrompt prompt, ILogger<CardSignIn> log) : IDisposable
 {
-    internal enum Outcome { Proven, Refused, Cancelled, Busy, NotAttached }
+    internal enum Outcome { Proven, Refused, Cancelled, Busy, NotAttached, Unavailable }
 
     private readonly SemaphoreSlim _one = new(1);
 
@@ -25,7 +25,7 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
         catch (BrokerRefusedException e)
         {
             RefusedByBroker(log, e.Message);
-            return (e.Message == "broker.unavailable" ? Outcome.NotAttached : Outcome.Refused, null);
+            return (e.Message == "broker.unavailable" ? Outcome.Unavailable : Outcome.Refused, null);
         }
         finally { _one.Release(); }
     }

@@ -31,6 +31,7 @@ internal static class LoopbackEndpoint
                 CardSignIn.Outcome.Proven => Results.Json(new { code }),
                 CardSignIn.Outcome.Busy => Problem(StatusCodes.Status409Conflict, "agent.busy"),
                 CardSignIn.Outcome.NotAttached => Problem(StatusCodes.Status503ServiceUnavailable, "agent.not-attached"),
+                CardSignIn.Outcome.Unavailable => Problem(StatusCodes.Status502BadGateway, "agent.broker-unavailable"),
                 CardSignIn.Outcome.Cancelled => Problem(StatusCodes.Status410Gone, "agent.cancelled"),
                 CardSignIn.Outcome.Refused => Problem(StatusCodes.Status403Forbidden, "agent.refused"),
                 _ => throw new System.Diagnostics.UnreachableException($"{outcome}"),

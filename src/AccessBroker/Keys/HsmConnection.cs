@@ -7,6 +7,8 @@ namespace AccessBroker.Keys;
 /// <summary>One connection to the HSM: a thread that owns one instance of the module and takes calls from the common queue.</summary>
 internal sealed partial class HsmConnection
 {
+    private static readonly TimeSpan RetryConnect = TimeSpan.FromMilliseconds(40);
+
     private readonly HsmOptions _options;
     private readonly ChannelReader<HsmCall> _queue;
     private readonly ILogger _log;
@@ -85,8 +87,14 @@ internal sealed partial class HsmConnection
                     call.Complete(call.Run(this));
                     return;
                 }
-                // A connection that died since its last call fails its next one: connect again and repeat it once. Signing twice harms nobody.
+                // A connection that died since its last call fails its next one: connect again and repeat it. Signing twice harms nobody.
                 catch (Pkcs11Exception e) when (!fresh && attempt == 1) { Reconnecting(_log, e.Message); Drop(); }
+                // An HSM that is just starting again: the caller has patience until its deadline.
+                catch (Exception e) when (fresh && e is Pkcs11Exception or IOException && !call.Cancelled && Stopwatch.GetElapsedTime(_busySince) < _options.Deadline * 0.7)
+                {
+                    Drop();
+                    call.WaitUntilCancelled(RetryConnect);
+                }
             }
         }
         catch (Exception e)

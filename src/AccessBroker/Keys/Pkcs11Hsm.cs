@@ -100,11 +100,21 @@ public sealed partial class Pkcs11Hsm : IHsm, IAsyncDisposable
 internal sealed class HsmCall(Func<HsmConnection, byte[]> work)
 {
     private readonly TaskCompletionSource<byte[]> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly object _gate = new();
     private volatile bool _cancelled;
 
     internal Task<byte[]> Result => _result.Task;
     internal bool Cancelled => _cancelled;
-    internal void Cancel() => _cancelled = true;
+    internal void Cancel()
+    {
+        lock (_gate)
+        {
+            _cancelled = true;
+            Monitor.PulseAll(_gate);
+        }
+    }
+    /// <summary>Returns when the caller has given up, or the time is over.</summary>
+    internal void WaitUntilCancelled(TimeSpan limit) { lock (_gate) if (!_cancelled) Monitor.Wait(_gate, limit); }
     internal byte[] Run(HsmConnection connection) => work(connection);
     internal void Complete(byte[] value) => _result.TrySetResult(value);
     internal void Fail(Exception e) => _result.TrySetException(e);

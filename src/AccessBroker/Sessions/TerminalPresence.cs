@@ -42,7 +42,7 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
-        while (await timer.WaitForNextTickAsync(stoppingToken))
+        do
         {
             try
             {
@@ -50,7 +50,7 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
                 await sessions.SweepAsync(stoppingToken);
             }
             catch (Exception e) when (e is NpgsqlException or TimeoutException) { TurnFailed(log, e); }
-        }
+        } while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     [LoggerMessage(LogLevel.Warning, "leases could not be prolonged, or endings not marked; tried again in a second")]

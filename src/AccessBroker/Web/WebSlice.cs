@@ -84,6 +84,8 @@ internal static class WebSlice
     {
         var clockRight = context.RequestServices.GetRequiredService<DatabaseClock>().MayWork;
         if ((clockRight && context.RequestServices.GetRequiredService<ReadinessCheck>().Passed) || context.Request.Path == "/health" || context.Request.Path.Value is { } path && path.EndsWith(".css", StringComparison.Ordinal)) return next(context);
+        // The browser's next request comes over a new connection, which a proxy gives to a node that works.
+        context.Features.Get<Microsoft.AspNetCore.Connections.Features.IConnectionLifetimeNotificationFeature>()?.RequestClose();
         return AnswerAsync(context, 503, clockRight ? "database.unavailable" : "database.clock-off", clockRight ? DatabaseAway : "このサーバーの時計がずれているため、処理を止めています。しばらくしてから、もう一度お試しください。");
     }
 

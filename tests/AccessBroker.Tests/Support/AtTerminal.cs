@@ -9,6 +9,7 @@ public abstract class AtTerminal(BrokerHost broker, string? card = null) : IAsyn
     {
         await broker.ClearAsync();
         Terminal = await broker.TerminalAsync();
+        await Terminal.AttachedAsync();
         if (card is not null) await Terminal.InsertAsync(card);
     }
 

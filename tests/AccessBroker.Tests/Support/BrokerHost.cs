@@ -44,6 +44,15 @@ public class BrokerHost : IAsyncLifetime
     /// <summary>What a class changes in its copy of the policies.</summary>
     protected virtual void ChangePolicies(string directory) { }
 
+    /// <summary>A clock of its own for a node: a file that libfaketime reads. Default: the machine's clock.</summary>
+    protected virtual string? ClockOf(int index) => null;
+
+    /// <summary>What a class puts away before its nodes stop.</summary>
+    protected virtual Task EndAsync() => Task.CompletedTask;
+
+    /// <summary>What a class puts away when its database is gone.</summary>
+    protected virtual Task AfterDropAsync() => Task.CompletedTask;
+
     /// <summary>What a class arranges in its database before the first node starts.</summary>
     protected virtual Task ArrangeAsync() => Task.CompletedTask;
 
@@ -64,7 +73,7 @@ public class BrokerHost : IAsyncLifetime
     /// <summary>Starts all nodes, again after <see cref="StopAsync"/>, and waits until they answer.</summary>
     public async Task StartAsync()
     {
-        for (var i = 0; i < NodeCount; i++) if (!Node(i).Running) Node(i).Start();
+        for (var i = 0; i < NodeCount; i++) if (!Node(i).Running) Node(i).Start(ClockOf(i));
         for (var i = 0; i < NodeCount; i++) await AnswersAsync(i);
     }
 
@@ -180,12 +189,14 @@ public class BrokerHost : IAsyncLifetime
 
     public async ValueTask DisposeAsync()
     {
+        await EndAsync();
         foreach (var terminal in _terminals) await terminal.DisposeAsync();
         if (_proxy is not null) await _proxy.DisposeAsync();
         await StopAsync();
         await using var admin = await OpenAsync("postgres", "postgres");
         await using var drop = new NpgsqlCommand($"drop database if exists {_database} with (force)", admin);
         await drop.ExecuteNonQueryAsync();
+        await AfterDropAsync();
         Directory.Delete(DataDirectory, recursive: true);
         GC.SuppressFinalize(this);
     }

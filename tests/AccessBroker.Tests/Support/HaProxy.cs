@@ -15,7 +15,7 @@ internal sealed class HaProxy(string directory, int browsers, int terminals, IRe
         var file = Path.Combine(directory, "haproxy.cfg");
         var template = await File.ReadAllTextAsync(Path.Combine(Place.Root, "src/AccessBroker/samples/haproxy.cfg"));
         await File.WriteAllTextAsync(file, Configure(template));
-        _process = Process.Start(new ProcessStartInfo("haproxy", ["-db", "-q", "-f", file]) { RedirectStandardError = true })!;
+        _process = Process.Start(new ProcessStartInfo("haproxy", ["-db", "-f", file]) { RedirectStandardError = true })!;
         await Eventually.TrueAsync(async () =>
         {
             Assert.False(_process.HasExited, _process.HasExited ? await _process.StandardError.ReadToEndAsync() : "");

@@ -69,10 +69,15 @@ internal sealed class LoadRun : IAsyncDisposable
     }
 
     /// <summary>Lets everybody finish what they are at.</summary>
-    public async ValueTask DisposeAsync()
+    internal async Task StopAsync()
     {
         await _stop.CancelAsync();
         await Task.WhenAll(_people);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
         _stop.Dispose();
     }
 }

@@ -33,6 +33,9 @@ public sealed class Place : IDisposable
 
     public static Task HsmAsync(params string[] arguments) => RunAsync(Path.Combine(Root, "hsm-sim/hsm"), [arguments[0], Path.Combine(Directory, "hsm"), .. arguments[1..]]);
 
+    /// <summary>Kills PostgreSQL or Redis without a word, or starts it again as it was.</summary>
+    public static Task PartAsync(string action, string name) => RunAsync(Path.Combine(Root, "tests/part"), [Directory, action, name]);
+
     public static int FreePort(string address = "127.0.0.1")
     {
         using var listener = new TcpListener(IPAddress.Parse(address), 0);

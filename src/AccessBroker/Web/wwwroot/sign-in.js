@@ -88,6 +88,7 @@
     const answer = await post(`${agent.origin}/sign-in`, { handle });
     if (answer.status === 409) return say("busy");
     if (answer.status === 503) return say("not-attached");
+    if (answer.status === 502) return say("unavailable");
     if (!answer.ok) return;                       // refused or cancelled: the broker's state says which
     const { code } = await answer.json();
     const done = await post(`${base}/complete`, { code });
