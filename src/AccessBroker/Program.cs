@@ -49,4 +49,4 @@ app.MapTerminals();
 app.MapSignIn();
 app.MapOidc();
 await app.RunAsync();
-return 0;
+return Environment.ExitCode;

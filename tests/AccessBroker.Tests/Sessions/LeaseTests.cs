@@ -45,7 +45,8 @@ public sealed class LeaseTests(BrokerHost broker) : AtTerminal(broker, "sato"), 
         await Terminal.InsertAsync("sato");
         await Place.PartAsync("start", "postgres");
         await Eventually.TrueAsync(async () => await AskAsync(browser, access) is var status && status != HttpStatusCode.OK && status != HttpStatusCode.ServiceUnavailable, "it is over", 10);
-        await _broker.EventAsync("sessions.end", "ended sessions.card-removed p-1001 t-01");
+        // The exact end by the sweep, and what the node had to keep in its spool meanwhile.
+        await Eventually.TrueAsync(async () => (await _broker.SqlAsync("select origin || ' ' || reason || ' ' || coalesce(person, '-') from history.events where operation = 'sessions.end'")) is var events && events.Contains("live sessions.card-removed p-1001") && events.Contains("spool sessions.card-removed -"), "both are recorded");
     }
 
     [Fact]
