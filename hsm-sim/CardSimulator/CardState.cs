@@ -51,7 +51,7 @@ internal sealed class CardState
     }
 
     internal static CardState Load(string path) =>
-        JsonSerializer.Deserialize<CardState>(File.ReadAllBytes(path)) ?? throw new JsonException($"{path}: empty card file");
+        JsonSerializer.Deserialize<CardState>(File.ReadAllBytes(path)) is { CardId.Length: 16, Pin.Length: 8, Puk.Length: 8 } card ? card : throw new JsonException($"{path}: not a card");
 
     /// <summary>Writes the file whole or not at all: a card pulled out or a simulator killed mid-write keeps the old state.</summary>
     internal void Save(string path)

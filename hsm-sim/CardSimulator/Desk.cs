@@ -32,13 +32,15 @@ internal static class Desk
             // Who asks gets the digits: programs of the agent's user only, by the socket.
             index < 0 || index >= pads.Length || context.Connection.LocalIpAddress is not null ? Results.NotFound()
             : await pads[index].AskAsync(prompt, context.RequestAborted) is { } pin ? Results.Json(new { pin }) : Results.NoContent());
+        // One page per terminal, and one with all of them.
+        app.MapGet("/{terminal:int:min(1)}", (int terminal) => terminal <= places.Length ? Results.File(Path.Combine(app.Environment.WebRootPath, "index.html"), "text/html; charset=utf-8") : Results.NotFound());
         app.UseDefaultFiles();
         app.UseStaticFiles();
     }
 
     private static IResult At(Reader[] readers, int index, Action<Reader> act)
     {
-        if (index < 0 || index >= readers.Length) return Results.NotFound(new { error = $"no reader {index}" });
+        if (index < 0 || index >= readers.Length) return Results.NotFound(new { code = "no-such-reader", error = $"読み取り機 {index + 1} はありません。" });
         act(readers[index]);
         return Results.NoContent();
     }
@@ -47,14 +49,14 @@ internal static class Desk
     {
         lock (readers)
         {
-            if (readers.FirstOrDefault(r => r.Card == card) is { } holder) throw new DeskException($"card {card} is in reader {holder.Index}");
+            if (readers.FirstOrDefault(r => r.Card == card) is { } holder) throw new DeskException("card-elsewhere", $"カード {card} は読み取り機 {holder.Index + 1} に入っています。先に抜いてください。");
             reader.Insert(card, drawer);
         }
     }
 
     private static void Type(PinPad pad, string? digits)
     {
-        if (!pad.Answer(digits)) throw new DeskException("nobody asks for a PIN now");
+        if (!pad.Answer(digits)) throw new DeskException("nobody-asks", "いまは暗証番号を求められていません。");
     }
 
     /// <summary>A page of another origin must not play the terminal: exact Host, and for every POST exact Origin. The UNIX socket is for programs.</summary>
@@ -65,7 +67,7 @@ internal static class Desk
         if (!overSocket && ($"http://{context.Request.Host}" != ownOrigin || (!HttpMethods.IsGet(context.Request.Method) && origin != ownOrigin)))
         {
             context.Response.StatusCode = StatusCodes.Status403Forbidden;
-            await context.Response.WriteAsJsonAsync(new { error = "this desk answers its own page only" });
+            await context.Response.WriteAsJsonAsync(new { code = "foreign-origin", error = $"この窓口シミュレーターは自分のページ({ownOrigin})からだけ操作できます。" });
             return;
         }
         context.Response.Headers.ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -74,7 +76,7 @@ internal static class Desk
         catch (Exception e) when (e is DeskException or BadHttpRequestException or JsonException)
         {
             context.Response.StatusCode = e is DeskException ? StatusCodes.Status409Conflict : StatusCodes.Status400BadRequest;
-            await context.Response.WriteAsJsonAsync(new { error = e.Message });
+            await context.Response.WriteAsJsonAsync(e is DeskException wish ? new { code = wish.Code, error = wish.Message } : new { code = "malformed", error = "要求の形が正しくありません。" });
         }
     }
 }

@@ -33,6 +33,7 @@ builder.WebHost.ConfigureKestrel(kestrel =>
     kestrel.ListenUnixSocket(deskSocket);
 });
 builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.Converters.Add(new JsonStringEnumConverter()));
+builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
 var app = builder.Build();
 Desk.Map(app, new Drawer(Path.Combine(directory, "drawer")), readers, origin, places);
 await app.StartAsync();

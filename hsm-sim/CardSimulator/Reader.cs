@@ -30,7 +30,7 @@ internal sealed class Reader(int index, string socketPath)
     {
         lock (_gate)
         {
-            if (Card is not null) throw new DeskException($"reader {index} holds card {Card}");
+            if (Card is not null) throw new DeskException("reader-full", $"読み取り機 {index + 1} にはカード {Card} が入っています。先に抜いてください。");
             var applet = drawer.Take(label);
             File.Delete(socketPath);
             var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);

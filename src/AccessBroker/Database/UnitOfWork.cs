@@ -106,7 +106,7 @@ public sealed class UnitOfWork : IAsyncDisposable
             // After a failure the server skips the rest of the batch, this included.
             batch.BatchCommands.Add(new("commit"));
             try { await batch.ExecuteNonQueryAsync(ct); }
-            catch (PostgresException e) when (_last.Count > 0)
+            catch (PostgresException e) when (_last.Count > 0 && e.SqlState is PostgresErrorCodes.DiskFull or PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.InsufficientPrivilege)
             {
                 _noteWrite(e.SqlState);
                 throw;

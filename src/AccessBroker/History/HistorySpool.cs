@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using System.Threading.Channels;
 using AccessBroker.Database;
 using AccessBroker.Primitives;
 using Npgsql;
@@ -12,24 +14,49 @@ namespace AccessBroker.History;
 public sealed partial class HistorySpool(string directory, Store store, ILogger<HistorySpool> log) : BackgroundService
 {
     private sealed record Entry(HistoryEvent Event, DateTimeOffset At);
+    private sealed record Waiter(string Lines, int Count, TaskCompletionSource Kept);
 
     private static readonly JsonSerializerOptions Format = new() { Converters = { new IdConverter() } };
     private readonly Lock _gate = new();
     private readonly string _path = Path.Combine(directory, "history-spool.jsonl");
+    private int _appending;
+    private readonly Channel<Waiter> _appends = Channel.CreateUnbounded<Waiter>(new() { SingleReader = true });
 
     /// <summary>Events waiting to be merged: 0 in a healthy node.</summary>
     public int Waiting { get; private set; }
 
-    /// <summary>Appends one event and syncs the file. Throws <see cref="IOException"/> when the disk refuses: the caller's ending stands all the same.</summary>
-    public void Append(HistoryEvent entry, DateTimeOffset at)
+    /// <summary>
+    /// Appends events; returns when they are on the disk. Callers that come together share one sync. Throws <see cref="IOException"/> when the disk
+    /// refuses: the caller's ending stands all the same.
+    /// </summary>
+    public Task AppendAsync(IEnumerable<(HistoryEvent Event, DateTimeOffset At)> entries)
     {
-        lock (_gate)
+        var lines = entries.Select(e => JsonSerializer.Serialize(new Entry(e.Event, e.At), Format) + "\n").ToList();
+        if (lines.Count == 0) return Task.CompletedTask;
+        if (Interlocked.Exchange(ref _appending, 1) == 0) _ = Task.Run(AppendAllAsync);
+        var waiter = new Waiter(string.Concat(lines), lines.Count, new(TaskCreationOptions.RunContinuationsAsynchronously));
+        _appends.Writer.TryWrite(waiter);
+        return waiter.Kept.Task;
+    }
+
+    private async Task AppendAllAsync()
+    {
+        while (await _appends.Reader.WaitToReadAsync())
         {
-            using var file = new FileStream(_path, FileMode.Append, FileAccess.Write);
-            JsonSerializer.Serialize(file, new Entry(entry, at), Format);
-            file.WriteByte((byte)'\n');
-            file.Flush(flushToDisk: true);
-            Waiting++;
+            var together = new List<Waiter>();
+            while (_appends.Reader.TryRead(out var waiter)) together.Add(waiter);
+            try
+            {
+                lock (_gate)
+                {
+                    using var file = new FileStream(_path, FileMode.Append, FileAccess.Write);
+                    file.Write(Encoding.UTF8.GetBytes(string.Concat(together.Select(w => w.Lines))));
+                    file.Flush(flushToDisk: true);
+                    Waiting += together.Sum(w => w.Count);
+                }
+                foreach (var waiter in together) waiter.Kept.SetResult();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException) { foreach (var waiter in together) waiter.Kept.SetException(e as IOException ?? new IOException("the spool cannot be written", e)); }
         }
     }
 

@@ -1,8 +1,11 @@
 -- What taking the card out does to a session (terminate or lock), and leases that stand still while no node can prolong them.
 alter table sessions.sessions
     add column card_out  text not null default 'terminate' check (card_out in ('terminate', 'lock')),
-    add column locked_at timestamptz;
-alter table sessions.leases add column system text not null default '';
+    add column locked_at timestamptz,
+    add column leased_at timestamptz not null default clock_timestamp();    -- its lease must have held without a break since then
+alter table sessions.leases
+    add column system text not null default '',
+    add column since  timestamptz not null default clock_timestamp();       -- since when it holds without a break
 create index on sessions.sessions (terminal) where ended_at is null;
 
 -- When any node last prolonged leases. One row.

@@ -45,9 +45,9 @@ public sealed class Leases(Store store, SessionsPolicy policy, NodeName node, Ti
     /// <summary>Whichever node comes first after a pause of 2 to 30 s moves every lease that held at its beginning on by its length (<c>sessions.lease_clock</c>).</summary>
     private static Task<int> PulseAsync(UnitOfWork work, CancellationToken ct) => work.ExecuteAsync($"""
         with before as (select at from sessions.pulse for update),
-             pulse as (update sessions.pulse set at = greatest(pulse.at, clock_timestamp()) from before returning before.at as since, clock_timestamp() - before.at as pause)
+             pulse as (update sessions.pulse set at = greatest(pulse.at, clock_timestamp()) from before returning before.at as began, clock_timestamp() - before.at as pause)
         update sessions.leases set until = until + pause from pulse
-        where pause between interval '2 seconds' and interval '30 seconds' and until > since
+        where pause between interval '2 seconds' and interval '30 seconds' and until > began
         """, ct);
 
     private async Task InTurnAsync(Func<UnitOfWork, Task> write, CancellationToken ct)
@@ -72,7 +72,9 @@ public sealed class Leases(Store store, SessionsPolicy policy, NodeName node, Ti
             select terminal, epoch, system, {node.Value}, clock_timestamp() + left_over
             from unnest({rows.Select(r => r.Terminal).ToArray()}, {rows.Select(r => r.Known!.Epoch).ToArray()}, {rows.Select(r => r.Known!.System).ToArray()}, {rows.Select(r => policy.Lease - time.GetElapsedTime(r.Known!.LastBeat)).ToArray()}) as given (terminal, epoch, system, left_over)
             order by terminal
-            on conflict (terminal) do update set epoch = excluded.epoch, system = excluded.system, node = excluded.node, until = excluded.until
+            on conflict (terminal) do update set epoch = excluded.epoch, system = excluded.system, node = excluded.node, until = excluded.until,
+                -- A lease that ran out, even for a moment, is a new one: what lived on the old one stays dead.
+                since = case when leases.epoch = excluded.epoch and leases.until > (select now from sessions.lease_clock) then leases.since else clock_timestamp() end
             -- The later beat wins: a node that the terminal has left must not shorten or turn back the lease.
             where excluded.until >= leases.until or leases.node = excluded.node
             """, ct);

@@ -78,7 +78,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         where s.ended_at is null and (s.person = {proven.Person} or s.terminal = {proven.Terminal})
           and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
             or (not (s.card_out = 'lock' and s.person = {proven.Person} and s.terminal = {proven.Terminal})
-              and (s.locked_at is not null or not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select now from sessions.lease_clock)))))
+              and (s.locked_at is not null or not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and l.until > (select now from sessions.lease_clock)))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
         """);
 
@@ -122,14 +122,14 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         {
             // Ending never waits: this node refuses by the new epoch at once, the lease runs out by itself, and the sweep marks the row when the database is back.
             EndingSpooled(log, reason, e);
-            Spool([new(new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal }, time.GetUtcNow())]);
+            await SpoolAsync([new(new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal }, time.GetUtcNow())]);
         }
     }
 
     /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
     internal Task SweepAsync(CancellationToken ct) => EndNowAsync(() => [Endings("sessions.lock", $"""
         update sessions.sessions s set locked_at = clock_timestamp()
-        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select now from sessions.lease_clock))
+        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and l.until > (select now from sessions.lease_clock))
         returning s.id, s.person, s.card, s.terminal, 'sessions.lease-lost', s.locked_at
         """), Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
@@ -138,7 +138,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
             when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
             else 'sessions.lease-lost' end
         where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
-          or (s.card_out = 'terminate' and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.until > (select now from sessions.lease_clock))))
+          or (s.card_out = 'terminate' and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and l.until > (select now from sessions.lease_clock))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
         """)]);
 
@@ -151,24 +151,26 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     /// <param name="updates">Makes the statements that lock or end sessions and return them: they may run twice.</param>
     private async Task<bool> EndNowAsync(Func<Question<List<Ending>>[]> updates)
     {
-        try
+        // Known not to be writable: the spool's own attempts find out when it is again.
+        if (store.NotWritable is null)
         {
-            await using var work = await store.BeginAsync(CancellationToken.None);
-            var endings = await EndAsync(work);
-            if (endings.Count == 0) return false;
-            Record(work, endings);
-            await work.CommitAsync(CancellationToken.None);
-            return true;
+            try
+            {
+                await using var recorded = await store.BeginAsync(CancellationToken.None);
+                var ended = await EndAsync(recorded);
+                if (ended.Count == 0) return false;
+                Record(recorded, ended);
+                await recorded.CommitAsync(CancellationToken.None);
+                return true;
+            }
+            catch (PostgresException e) { EndingSpooled(log, e.SqlState, e); }
         }
-        catch (PostgresException e)
-        {
-            EndingSpooled(log, e.SqlState, e);
-            await using var work = await store.BeginAsync(CancellationToken.None);
-            var endings = await EndAsync(work);
-            Spool(endings);
-            await work.CommitAsync(CancellationToken.None);
-            return endings.Count > 0;
-        }
+        await using var work = await store.BeginAsync(CancellationToken.None);
+        var endings = await EndAsync(work);
+        if (endings.Count == 0) return false;
+        await SpoolAsync(endings);
+        await work.CommitAsync(CancellationToken.None);
+        return true;
 
         async Task<List<Ending>> EndAsync(UnitOfWork work)
         {
@@ -178,9 +180,9 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         }
     }
 
-    private void Spool(IReadOnlyCollection<Ending> endings)
+    private async Task SpoolAsync(IReadOnlyCollection<Ending> endings)
     {
-        try { foreach (var ending in endings) spool.Append(ending.Event, ending.At); }
+        try { await spool.AppendAsync(endings.Select(e => (e.Event, e.At))); }
         catch (IOException disk) { EndingLost(log, disk); }
     }
 

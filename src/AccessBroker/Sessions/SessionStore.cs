@@ -27,7 +27,7 @@ internal static class SessionStore
 
     internal static Sql Live(SessionId id, TimeSpan idle) => $"""
         select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute'
-        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
+        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at
         where s.id = {id} and s.ended_at is null and s.locked_at is null and l.until > (select now from sessions.lease_clock) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """;
 
@@ -37,7 +37,7 @@ internal static class SessionStore
 
     internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync($"""
         select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute'
-        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch
+        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at
         where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and l.until > (select now from sessions.lease_clock) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """, ReadLive, ct);
 
@@ -62,7 +62,7 @@ internal static class SessionStore
             select id, card_out = 'lock' and (locked_at is not null or epoch <> {proven.Epoch}) as locked from sessions.sessions
             where person = {proven.Person} and terminal = {proven.Terminal} and ended_at is null and ((card = {proven.Card} and epoch = {proven.Epoch}) or card_out = 'lock') for update)
         update sessions.sessions s set auth_time = {now}, seen_at = clock_timestamp(), cookie_hash = {cookieHash}, acr = {proven.Acr}, amr = {proven.Amr.ToArray()},
-            card = {proven.Card}, epoch = {proven.Epoch}, address = {proven.Address}, locked_at = null
+            card = {proven.Card}, epoch = {proven.Epoch}, address = {proven.Address}, locked_at = null, leased_at = clock_timestamp()
         from found where s.id = found.id returning s.id, found.locked
         """, r => new Renewed(SessionId.Parse(r.GetString(0)), r.GetBoolean(1)));
 }

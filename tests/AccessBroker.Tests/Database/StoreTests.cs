@@ -89,8 +89,8 @@ public sealed class StoreTests(BrokerHost broker) : IClassFixture<BrokerHost>
         var log = Microsoft.Extensions.Logging.Abstractions.NullLogger<HistorySpool>.Instance;
         using (var spool = new HistorySpool(directory, away, log))
         {
-            spool.Append(new("sessions.end", HistoryOutcome.Ended, "test.spooled") { Terminal = TerminalId.Parse("t-01") }, DateTimeOffset.UtcNow);
-            spool.Append(new("sessions.end", HistoryOutcome.Ended, "test.spooled") { Session = SessionId.Parse("s-1") }, DateTimeOffset.UtcNow);
+            await spool.AppendAsync([(new("sessions.end", HistoryOutcome.Ended, "test.spooled") { Terminal = TerminalId.Parse("t-01") }, DateTimeOffset.UtcNow)]);
+            await spool.AppendAsync([(new("sessions.end", HistoryOutcome.Ended, "test.spooled") { Session = SessionId.Parse("s-1") }, DateTimeOffset.UtcNow)]);
             await Assert.ThrowsAnyAsync<NpgsqlException>(() => spool.MergeAsync(None));
             Assert.Equal(2, spool.Waiting);
         }

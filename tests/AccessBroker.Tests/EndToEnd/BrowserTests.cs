@@ -207,7 +207,7 @@ public sealed class BrowserTests(BrowserTests.Host broker) : IClassFixture<Brows
         await page.GotoAsync(broker.Issuer + "/language?to=ja");
     }
 
-    private static async Task AccessibleAsync(IPage page)
+    internal static async Task AccessibleAsync(IPage page)
     {
         await page.EvaluateAsync(await File.ReadAllTextAsync(Path.Combine(Place.Root, "tests/npm/node_modules/axe-core/axe.min.js")) + "; undefined");
         var violations = await page.EvaluateAsync<string>("async () => JSON.stringify((await axe.run()).violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' ')))");

@@ -32,7 +32,7 @@ public sealed class SessionTests(BrokerHost broker) : AtTerminal(broker, "sato")
     }
 
     private Task<List<string>> PlantAsync(string person, string terminal, string epoch) => _broker.SqlAsync($"""
-        insert into sessions.leases values ('{terminal}', '{epoch}', 'other-node', now() + interval '1 minute') on conflict (terminal) do nothing;
+        insert into sessions.leases (terminal, epoch, node, until) values ('{terminal}', '{epoch}', 'other-node', now() + interval '1 minute') on conflict (terminal) do nothing;
         insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, auth_time, started_at, seen_at, expires_at)
         values ('{Guid.NewGuid():n}', '\x{Guid.NewGuid():n}', '{person}', 'c', '{terminal}', '127.0.0.1', '{epoch}', 'a', array['sc'], now(), now(), now(), now() + interval '1 hour')
         """);

@@ -19,11 +19,18 @@ internal sealed class NotDone(string code, string detail = "", Exception? inner 
 /// <summary>One person at one terminal: browser, agent, reader and card of their own.</summary>
 internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions options, MemoryReader reader) : IAsyncDisposable
 {
-    /// <summary>The person always knows the PIN.</summary>
-    private sealed class KnowsPin : IPinPrompt
+    /// <summary>The person always knows the PIN, and takes a while to type it.</summary>
+    private sealed class KnowsPin(CrowdMember member) : IPinPrompt
     {
-        public Task<byte[]?> AskAsync(PinQuestion question, CancellationToken ct) => Task.FromResult<byte[]?>("73918264"u8.ToArray());
+        public async Task<byte[]?> AskAsync(PinQuestion question, CancellationToken ct)
+        {
+            await Task.Delay(member.Typing, ct).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return ct.IsCancellationRequested ? null : "73918264"u8.ToArray();
+        }
     }
+
+    /// <summary>How long this person types the PIN. Default: no time.</summary>
+    internal TimeSpan Typing { get; set; }
 
     private readonly HttpClient _http = broker.Client();
     private readonly CardReader _watch = new(reader, "", NullLogger<CardReader>.Instance);
@@ -39,7 +46,7 @@ internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions option
     internal async Task StartAsync(CancellationToken ct = default)
     {
         _stream = new(options, _watch, TimeProvider.System, NullLogger<BrokerStream>.Instance);
-        _signIn = new(_watch, _stream, new KnowsPin(), NullLogger<CardSignIn>.Instance);
+        _signIn = new(_watch, _stream, new KnowsPin(this), NullLogger<CardSignIn>.Instance);
         await _watch.StartAsync(ct);
         await _stream.StartAsync(ct);
     }

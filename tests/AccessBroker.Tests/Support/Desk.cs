@@ -25,6 +25,16 @@ internal static class Desk
     internal static Task FaultAsync(int reader, string kind, int after) => PostAsync($"readers/{reader}/fault", new { kind, after });
     internal static async Task<int> CommandsAsync(int reader) => (await Http.GetFromJsonAsync<JsonElement>("state")).GetProperty("readers")[reader].GetProperty("commands").GetInt32();
 
+    /// <summary>What the agent's pinentry asks; the digits that are typed on the pad.</summary>
+    internal static async Task<string?> PromptAsync(int reader, string description)
+    {
+        using var response = await Http.PostAsJsonAsync($"readers/{reader}/prompt", new { title = "AccessBroker", description, error = (string?)null, confirm = false });
+        return response.StatusCode == System.Net.HttpStatusCode.OK ? (await response.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("pin").GetString() : null;
+    }
+
+    /// <summary>Where the desk's page is.</summary>
+    internal static string Origin { get; } = "http://127.0.0.1:" + File.ReadLines(Path.Combine(Place.Directory, "ports.env")).Single(l => l.StartsWith("desk_port=", StringComparison.Ordinal)).Split('=')[1];
+
     private static async Task PostAsync(string path, object body)
     {
         using var response = await Http.PostAsJsonAsync(path, body);
