@@ -46,7 +46,7 @@ internal sealed partial class Drawer(string directory)
         return new PivApplet(state, () => state.Save(path));
     }
 
-    private string PathOf(string label) => LabelForm().IsMatch(label)
+    private string PathOf(string? label) => label is not null && LabelForm().IsMatch(label)
         ? Path.Combine(directory, label + ".json") : throw new DeskException("bad-card-name", "カードの名前は 1〜40 文字の a-z 0-9 - です。");
 
     [GeneratedRegex("^[a-z0-9-]{1,40}$")]

@@ -58,9 +58,10 @@ internal static class Configuration
 
     internal static void AddDatabase(this IServiceCollection services, string connection, string redis)
     {
-        // Statements are parsed and planned once per connection. Nothing of ours changes a connection's state, so it need not be reset between users.
-        services.AddSingleton(_ => NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(connection) { Timeout = 3, CommandTimeout = 5, MaxAutoPrepare = 200, AutoPrepareMinUsages = 2, NoResetOnClose = true, Options = "-c jit=off" }));
-        services.AddSingleton<Store>();
+        services.AddSingleton(_ => NpgsqlDataSource.Create(Settings(connection)));
+        services.AddSingleton(p => new Store(p.GetRequiredService<NpgsqlDataSource>()));
+        // Presence and endings have connections of their own: requests that wait for an HSM must not keep them from theirs.
+        services.AddSingleton(p => new VitalStore(new Store(NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(Settings(connection)) { MaxPoolSize = 6 }), p.GetRequiredService<Store>())));
         services.AddSingleton<DatabaseClock>();
         services.AddHostedService(p => p.GetRequiredService<DatabaseClock>());
         services.AddSingleton<ReadinessCheck>();
@@ -69,6 +70,20 @@ internal static class Configuration
         services.AddHostedService(p => p.GetRequiredService<Wakeups>());
         services.AddHostedService<Sweeper>();
     }
+
+    /// <summary>
+    /// Statements are parsed and planned once per connection; nothing of ours changes a connection's state, so it need not be reset between users.
+    /// The server gives up a node that froze or vanished within seconds, and with it the row locks it held.
+    /// </summary>
+    private static string Settings(string connection) => new NpgsqlConnectionStringBuilder(connection)
+    {
+        Timeout = 3,
+        CommandTimeout = 5,
+        MaxAutoPrepare = 200,
+        AutoPrepareMinUsages = 2,
+        NoResetOnClose = true,
+        Options = "-c jit=off -c idle_in_transaction_session_timeout=4000 -c tcp_keepalives_idle=3 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 -c tcp_user_timeout=6000",
+    }.ConnectionString;
 
     /// <summary>A wrong schema, role or key stops the start; a database or HSM that is merely away does not: they may come later.</summary>
     internal static async Task RequireReadyAsync(this WebApplication app)

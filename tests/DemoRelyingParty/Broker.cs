@@ -15,17 +15,19 @@ internal sealed class Broker(Settings settings) : IDisposable
 
     /// <summary>What must be kept between the redirect and the callback.</summary>
     internal sealed record Attempt(string State, string Nonce, string Verifier);
-    internal sealed record Tokens(string AccessToken, string IdToken, JsonElement Claims);
+    internal sealed record Tokens(string AccessToken, string IdToken, JsonElement Claims, DateTimeOffset AccessUntil);
 
     public void Dispose() => _http.Dispose();
 
     private string Callback => settings.Origin + "/callback";
 
-    internal (string Url, Attempt Attempt) Authorize()
+    /// <param name="silently">Only if the session still lives: no page is shown.</param>
+    internal (string Url, Attempt Attempt) Authorize(bool silently = false)
     {
         var attempt = new Attempt(Random(), Random(), Random());
         var challenge = Base64Url.EncodeToString(SHA256.HashData(Encoding.ASCII.GetBytes(attempt.Verifier)));
         var query = new Dictionary<string, string> { ["response_type"] = "code", ["client_id"] = settings.ClientId, ["redirect_uri"] = Callback, ["scope"] = "openid profile", ["state"] = attempt.State, ["nonce"] = attempt.Nonce, ["code_challenge"] = challenge, ["code_challenge_method"] = "S256" };
+        if (silently) query["prompt"] = "none";
         return ($"{settings.Issuer}/connect/authorize?{string.Join('&', query.Select(p => $"{p.Key}={Uri.EscapeDataString(p.Value)}"))}", attempt);
     }
 
@@ -47,15 +49,16 @@ internal sealed class Broker(Settings settings) : IDisposable
         if (!response.IsSuccessStatusCode) return null;
         var body = JsonElement.Parse(await response.Content.ReadAsStringAsync());
         var (access, id) = (body.GetProperty("access_token").GetString()!, body.GetProperty("id_token").GetString()!);
-        return await VerifyAsync(id, attempt.Nonce) is { } claims ? new(access, id, claims) : null;
+        return await VerifyAsync(id, attempt.Nonce) is { } claims ? new(access, id, claims, DateTimeOffset.UtcNow.AddSeconds(body.GetProperty("expires_in").GetInt32())) : null;
     }
 
-    /// <summary>The claims while the session lives; null as soon as it does not.</summary>
+    /// <summary>The claims while the session lives; null as soon as it does not. Throws <see cref="HttpRequestException"/> when the broker cannot tell now.</summary>
     internal async Task<JsonElement?> UserInfoAsync(string accessToken)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, settings.Issuer + "/connect/userinfo") { Headers = { Authorization = new AuthenticationHeaderValue("Bearer", accessToken) } };
         using var response = await _http.SendAsync(request);
-        return response.IsSuccessStatusCode ? JsonElement.Parse(await response.Content.ReadAsStringAsync()) : null;
+        if (response.StatusCode == System.Net.HttpStatusCode.Unauthorized) return null;
+        return JsonElement.Parse(await response.EnsureSuccessStatusCode().Content.ReadAsStringAsync());
     }
 
     /// <summary>OpenID Connect Core §3.1.3.7: signature by a published key, issuer, audience, expiry, nonce.</summary>

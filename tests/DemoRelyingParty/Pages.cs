@@ -14,6 +14,10 @@ internal sealed class Sessions
         internal Broker.Tokens? Tokens { get; set; }
         internal string? Name { get; set; }
         internal string? Ended { get; set; }
+        /// <summary>The access token is over, the session perhaps not: asked without a page.</summary>
+        internal bool Renew { get; set; }
+        /// <summary>The broker cannot tell at this moment: nothing is shown, nothing is ended.</summary>
+        internal bool Waiting { get; set; }
     }
 
     private const string Cookie = "__Host-koseki";
@@ -44,7 +48,13 @@ internal static class Pages
         {
             var session = sessions.Of(context);
             await CheckAsync(broker, session);
-            return Html(session.Tokens is null ? Closed(session) : Open(session));
+            if (session.Renew)
+            {
+                session.Renew = false;
+                (var url, session.Attempt) = broker.Authorize(silently: true);
+                return Results.Redirect(url);
+            }
+            return Html(session.Tokens is null ? Closed(session) : session.Waiting ? Wait : Open(session));
         });
         app.MapGet("/sign-in", (HttpContext context) =>
         {
@@ -60,7 +70,7 @@ internal static class Pages
             session.Attempt = null;
             if (attempt is null || state != attempt.State || code is null)
             {
-                session.Ended = error is null ? "サインインをやり直してください。" : $"サインインできませんでした({error})。";
+                session.Ended = error switch { null => "サインインをやり直してください。", "login_required" => Over, _ => $"サインインできませんでした({error})。" };
                 return Results.Redirect("/");
             }
             session.Tokens = await broker.RedeemAsync(code, attempt);
@@ -71,7 +81,7 @@ internal static class Pages
         {
             var session = sessions.Of(context);
             await CheckAsync(broker, session);
-            return Results.Json(new { open = session.Tokens is not null });
+            return Results.Json(new { state = session.Tokens is null ? "closed" : session.Waiting ? "waiting" : "open" });
         });
         app.MapGet("/sign-out", (HttpContext context) =>
         {
@@ -88,11 +98,18 @@ internal static class Pages
         if (session.Tokens is not { } tokens) return;
         try
         {
-            if (await broker.UserInfoAsync(tokens.AccessToken) is { } info) { session.Name = info.TryGetProperty("name", out var name) ? name.GetString() : info.GetProperty("sub").GetString(); return; }
-            (session.Tokens, session.Ended) = (null, "操作識別カードが抜かれたか、サインインの期限が過ぎたため、業務を終了しました。");
+            var info = await broker.UserInfoAsync(tokens.AccessToken);
+            session.Waiting = false;
+            if (info is { } person) { session.Name = person.TryGetProperty("name", out var name) ? name.GetString() : person.GetProperty("sub").GetString(); return; }
+            session.Renew = DateTimeOffset.UtcNow >= tokens.AccessUntil.AddSeconds(-5);
+            (session.Tokens, session.Ended) = (null, session.Renew ? null : Over);
         }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException) { (session.Tokens, session.Ended) = (null, "認証サーバーに確かめられないため、業務を終了しました。"); }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException) { session.Waiting = true; }
     }
+
+    private const string Over = "操作識別カードが抜かれたため、業務を終了しました。";
+
+    private const string Wait = """<p class="ended" id="waiting" role="status">認証サーバーに確かめています。数秒で戻ります。</p>""";
 
     private static string Open(Sessions.Session session) => $"""
         <p class="who" id="who"><span><strong>{WebUtility.HtmlEncode(session.Name)}</strong> さん</span> <span>端末 {WebUtility.HtmlEncode(session.Tokens!.Claims.GetProperty("terminal").GetString())}</span> <a href="/sign-out">サインアウト</a></p>

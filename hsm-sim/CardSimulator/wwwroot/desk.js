@@ -50,6 +50,12 @@
     }));
   };
 
+  // The number is the one thing to compare: as large as on the page.
+  const promptText = (description) => {
+    const [, before, number, after] = /^([^]*?確認番号: )([0-9]+)([^]*)$/.exec(description) ?? [null, description, "", ""];
+    return make("p", { className: "text" }, before, number ? make("span", { className: "number", textContent: number }) : "", after.replace(/^\n/, ""));
+  };
+
   const pad = (reader) => {
     const digits = () => typed.get(reader.index) ?? "";
     const shown = make("output", { textContent: "●".repeat(digits().length) });
@@ -58,14 +64,15 @@
     const keys = [..."123456789"].map((digit) => button(digit, () => press(digits() + digit), ""));
     const confirm = () => { const pin = digits(); typed.delete(reader.index); answered.add(reader.index); act(`readers/${reader.index}/pin`, { pin }); };
     keys.push(button("消す", () => press(digits().slice(0, -1)), ""), button("0", () => press(`${digits()}0`), ""), button("確定", confirm, "ok"));
-    return make("div", { className: "pad" }, make("p", { className: "text", textContent: reader.prompt.description }),
+    return make("div", { className: "pad" }, promptText(reader.prompt.description),
       reader.prompt.error ? make("p", { className: "error", textContent: reader.prompt.error }) : "", shown, make("div", { className: "keys" }, ...keys),
       make("p", {}, button("取り消す", () => { typed.delete(reader.index); act(`readers/${reader.index}/cancel`); })));
   };
 
   const slot = (reader) => {
-    if (reader.card) return make("div", { className: "slot full" }, draggable(make("div", { className: "card", title: "引き出しへ引きずると抜けます" }, reader.card, make("small", { textContent: "差し込み中" })), { card: reader.card, from: reader.index }),
-      button("カードを抜く", () => remove(reader.index), "act strong"));
+    // A second card is refused by the desk, with the reason.
+    if (reader.card) return target(make("div", { className: "slot full" }, draggable(make("div", { className: "card", title: "引き出しへ引きずると抜けます" }, reader.card, make("small", { textContent: "差し込み中" })), { card: reader.card, from: reader.index }),
+      button("カードを抜く", () => remove(reader.index), "act strong")), (what) => what.from === undefined, (what) => insert(reader.index, what.card));
     const into = button(chosen ? `${chosen} を差し込む` : "カードを選んでください", () => insert(reader.index, chosen), "act strong");
     into.disabled = !chosen;
     return target(make("div", { className: "slot" }, "読み取り機は空です。カードをここへ。", into), (what) => what.from === undefined, (what) => insert(reader.index, what.card));
@@ -95,8 +102,10 @@
   const refresh = async () => {
     const response = await fetch("/api/state");
     const text = await response.text();
-    if (text === drawn || dragging) return;
-    drawn = text;
+    // The count of the card's commands is not shown: a card at work must not redraw what a hand is about to take.
+    const seen = text.replace(/"commands":[0-9]+/g, "");
+    if (seen === drawn || dragging) return;
+    drawn = seen;
     const state = JSON.parse(text);
     const withPlace = state.readers.filter((reader) => reader.place);
     const shown = Number.isNaN(only) ? withPlace : withPlace.filter((reader) => reader.index === only);

@@ -18,8 +18,12 @@ public sealed record Card(CardId Id, PersonId Person, string State, byte[] SignI
 public static class CardRegister
 {
     /// <summary>The card, or null when it is not ours.</summary>
-    public static Question<Card?> Find(CardId card) => Question.First($"select id, person, state, sign_in_key, possession_key, tries_left from cards.cards where id = {card}",
-        r => new Card(CardId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), r.GetString(2), r.GetFieldValue<byte[]>(3), r.GetFieldValue<byte[]>(4), r.IsDBNull(5) ? null : r.GetInt32(5)));
+    public static Question<Card?> Find(CardId card) => Question.First($"select id, person, state, sign_in_key, possession_key, tries_left from cards.cards where id = {card}", Read);
+
+    /// <summary>The same, and nobody changes its state before the unit of work is over.</summary>
+    public static Question<Card?> FindForUse(CardId card) => Question.First($"select id, person, state, sign_in_key, possession_key, tries_left from cards.cards where id = {card} for share", Read);
+
+    private static Card Read(Npgsql.NpgsqlDataReader r) => new(CardId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), r.GetString(2), r.GetFieldValue<byte[]>(3), r.GetFieldValue<byte[]>(4), r.IsDBNull(5) ? null : r.GetInt32(5));
 
     /// <summary>Notes the PIN tries the card was seen with.</summary>
     public static void NoteTries(UnitOfWork work, CardId card, int triesLeft) =>

@@ -15,7 +15,7 @@ public sealed partial class ReadinessCheck(NpgsqlDataSource source, IHostApplica
     internal async Task<bool> TryAsync(CancellationToken ct)
     {
         try { await Migrations.RequireReadyAsync(source, ct); }
-        catch (Exception e) when (e is TimeoutException or NpgsqlException and not PostgresException or PostgresException { SqlState: PostgresErrorCodes.CannotConnectNow })
+        catch (Exception e) when (e is TimeoutException or NpgsqlException and not PostgresException or PostgresException { SqlState: ['0', '8', ..] or ['5', '3', ..] or ['5', '7', ..] })
         {
             Away(log, e);
             return false;

@@ -2,13 +2,22 @@ using Npgsql;
 
 namespace AccessBroker.Database;
 
-/// <summary>The PostgreSQL database: where units of work begin.</summary>
-public sealed class Store(NpgsqlDataSource source) : IAsyncDisposable
-{
-    /// <summary>Why the last history events could not be written (SQLSTATE: disk full, read-only, no right); null while they can.</summary>
-    public string? NotWritable { get; private set; }
+/// <summary>The same database by connections of its own, for presence and endings.</summary>
+public sealed record VitalStore(Store Store);
 
-    internal void NoteWrite(string? failure) => NotWritable = failure;
+/// <summary>The PostgreSQL database: where units of work begin.</summary>
+public sealed class Store(NpgsqlDataSource source, Store? notes = null) : IAsyncDisposable
+{
+    private volatile string? _notWritable;
+
+    /// <summary>Why the last history events could not be written (SQLSTATE: disk full, read-only, no right); null while they can.</summary>
+    public string? NotWritable => notes is null ? _notWritable : notes.NotWritable;
+
+    internal void NoteWrite(string? failure)
+    {
+        if (notes is null) _notWritable = failure;
+        else notes.NoteWrite(failure);
+    }
 
     /// <summary>Opens a connection and a transaction (read committed). Throws <see cref="NpgsqlException"/> when the database is away.</summary>
     public async Task<UnitOfWork> BeginAsync(CancellationToken ct)

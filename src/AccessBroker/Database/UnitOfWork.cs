@@ -92,7 +92,10 @@ public sealed class UnitOfWork : IAsyncDisposable
     /// <summary>Adds something to do once the commit is durable: wake-ups. It must not throw and must not write.</summary>
     public void AfterCommit(Action action) => _afterCommit.Add(action);
 
-    /// <summary>Writes the queued statements and commits, in one round trip: everything or nothing. Throws when nothing was committed.</summary>
+    /// <summary>
+    /// Writes the queued statements and commits, in one round trip: everything or nothing. A caller that goes away does not stop it half-way.
+    /// Throws when nothing was committed, or when the connection broke before the server said which.
+    /// </summary>
     /// <param name="durability">What a crash of the database server may undo.</param>
     public async Task CommitAsync(CancellationToken ct, Durability durability = Durability.Durable)
     {
@@ -105,7 +108,8 @@ public sealed class UnitOfWork : IAsyncDisposable
             foreach (var sql in _writes.Concat(_last)) batch.BatchCommands.Add(sql.ToBatchCommand());
             // After a failure the server skips the rest of the batch, this included.
             batch.BatchCommands.Add(new("commit"));
-            try { await batch.ExecuteNonQueryAsync(ct); }
+            ct.ThrowIfCancellationRequested();
+            try { await batch.ExecuteNonQueryAsync(CancellationToken.None); }
             catch (PostgresException e) when (_last.Count > 0 && e.SqlState is PostgresErrorCodes.DiskFull or PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.InsufficientPrivilege)
             {
                 _noteWrite(e.SqlState);

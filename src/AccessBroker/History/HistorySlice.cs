@@ -6,7 +6,7 @@ internal static class HistorySlice
 {
     internal static void AddHistory(this IServiceCollection services, string dataDirectory)
     {
-        services.AddSingleton(p => new HistorySpool(dataDirectory, p.GetRequiredService<Store>(), p.GetRequiredService<ILogger<HistorySpool>>()));
+        services.AddSingleton(p => new HistorySpool(dataDirectory, p.GetRequiredService<Store>(), p.GetRequiredService<VitalStore>(), p.GetRequiredService<ILogger<HistorySpool>>()));
         services.AddHostedService(p => p.GetRequiredService<HistorySpool>());
         services.AddSingleton<Coalescer>();
         services.AddSingleton<Web.IHealthReport, HistoryHealth>();

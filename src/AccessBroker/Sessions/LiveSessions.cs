@@ -25,15 +25,19 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
 
     /// <summary>The session of this cookie if it lives and the request comes from its terminal; else null. <clause>INA 第16-5</clause></summary>
     public async Task<LiveSession?> FindByCookieAsync(string? cookie, string? address, CancellationToken ct) =>
-        Secret.Fits(cookie) && await SessionStore.FindLiveByCookieAsync(store, Secret.Hash(cookie!), policy.Idle, ct) is { } session && session.Address == address && !leases.Contradicts(session) ? session : null;
+        Secret.Fits(cookie) && await SessionStore.FindLiveByCookieAsync(store, Secret.Hash(cookie!), policy.Idle, ct) is { } session && session.Address == address ? Judge(session) : null;
 
     /// <summary>The session if it lives; else null. A node that knows better than the database (card out, not yet written) says null.</summary>
     public async Task<LiveSession?> FindAsync(SessionId id, CancellationToken ct) =>
-        await SessionStore.FindLiveAsync(store, id, policy.Idle, ct) is { } session && !leases.Contradicts(session) ? session : null;
+        await SessionStore.FindLiveAsync(store, id, policy.Idle, ct) is { } session ? Judge(session) : null;
 
     /// <summary>The same, in the caller's unit of work: no second connection while it holds one.</summary>
     public async Task<LiveSession?> FindAsync(UnitOfWork work, SessionId id, CancellationToken ct) =>
-        await SessionStore.FindLiveAsync(work, id, policy.Idle, ct) is { } session && !leases.Contradicts(session) ? session : null;
+        await SessionStore.FindLiveAsync(work, id, policy.Idle, ct) is { } session ? Judge(session) : null;
+
+    /// <summary>What this node knows beside the database. Throws <see cref="PresenceUnknownException"/> when nobody can tell at this moment.</summary>
+    private LiveSession? Judge(LiveSession session) =>
+        leases.Denies(session) ? null : session.Unconfirmed || leases.IsUnsureOf(session) ? throw new PresenceUnknownException() : session;
 
     /// <summary>The person's session before <paramref name="current"/>; null when there was none.</summary>
     public static Question<LastSession?> FindLast(PersonId person, SessionId current) => SessionStore.FindLast(person, current);
@@ -69,7 +73,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     }
 
     /// <summary>Ends what is over but not yet marked, so that the one-live-session rule judges only the living.</summary>
-    private Question<List<Ending>> Dead(ProvenSignIn proven) => Endings("sessions.end", $"""
+    private Question<List<Narrowed>> Dead(ProvenSignIn proven) => Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
             when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
             when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
@@ -78,12 +82,12 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         where s.ended_at is null and (s.person = {proven.Person} or s.terminal = {proven.Terminal})
           and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
             or (not (s.card_out = 'lock' and s.person = {proven.Person} and s.terminal = {proven.Terminal})
-              and (s.locked_at is not null or not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and l.until > (select now from sessions.lease_clock)))))
+              and (s.locked_at is not null or not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at)))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
         """);
 
     /// <summary>Somebody else's session at the terminal, or one's own that cannot go on. Asked after the renewal.</summary>
-    private static Question<List<Ending>> Replaced(ProvenSignIn proven) => Endings("sessions.end", $"""
+    private static Question<List<Narrowed>> Replaced(ProvenSignIn proven) => Endings("sessions.end", $"""
         update sessions.sessions set ended_at = clock_timestamp(), end_reason = 'sessions.replaced'
         where terminal = {proven.Terminal} and ended_at is null and not (person = {proven.Person} and card = {proven.Card} and epoch = {proven.Epoch})
         returning id, person, card, terminal, end_reason, ended_at
@@ -122,14 +126,14 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         {
             // Ending never waits: this node refuses by the new epoch at once, the lease runs out by itself, and the sweep marks the row when the database is back.
             EndingSpooled(log, reason, e);
-            await SpoolAsync([new(new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal }, time.GetUtcNow())]);
+            await spool.KeepAsync([new(new("sessions.end", HistoryOutcome.Ended, reason) { Terminal = terminal }, time.GetUtcNow())]);
         }
     }
 
     /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
-    internal Task SweepAsync(CancellationToken ct) => EndNowAsync(() => [Endings("sessions.lock", $"""
+    internal Task SweepAsync() => EndNowAsync(() => [Endings("sessions.lock", $"""
         update sessions.sessions s set locked_at = clock_timestamp()
-        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and l.until > (select now from sessions.lease_clock))
+        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at))
         returning s.id, s.person, s.card, s.terminal, 'sessions.lease-lost', s.locked_at
         """), Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
@@ -138,55 +142,24 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
             when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
             else 'sessions.lease-lost' end
         where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
-          or (s.card_out = 'terminate' and not exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and l.until > (select now from sessions.lease_clock))))
+          or (s.card_out = 'terminate' and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
         """)]);
 
-    private sealed record Ending(HistoryEvent Event, DateTimeOffset At);
-
-    /// <summary>
-    /// Ends, and writes the events with it. When the history alone cannot be written (read-only, disk full), the ending stands all the same: its
-    /// events go to the spool first. Throws <see cref="NpgsqlException"/> when the database takes neither.
-    /// </summary>
     /// <param name="updates">Makes the statements that lock or end sessions and return them: they may run twice.</param>
-    private async Task<bool> EndNowAsync(Func<Question<List<Ending>>[]> updates)
+    private async Task<bool> EndNowAsync(Func<Question<List<Narrowed>>[]> updates)
     {
-        // Known not to be writable: the spool's own attempts find out when it is again.
-        if (store.NotWritable is null)
-        {
-            try
-            {
-                await using var recorded = await store.BeginAsync(CancellationToken.None);
-                var ended = await EndAsync(recorded);
-                if (ended.Count == 0) return false;
-                Record(recorded, ended);
-                await recorded.CommitAsync(CancellationToken.None);
-                return true;
-            }
-            catch (PostgresException e) { EndingSpooled(log, e.SqlState, e); }
-        }
-        await using var work = await store.BeginAsync(CancellationToken.None);
-        var endings = await EndAsync(work);
-        if (endings.Count == 0) return false;
-        await SpoolAsync(endings);
-        await work.CommitAsync(CancellationToken.None);
-        return true;
-
-        async Task<List<Ending>> EndAsync(UnitOfWork work)
+        var ended = await spool.NarrowAsync(async work =>
         {
             var asked = updates();
             await work.AskAsync(CancellationToken.None, asked);
             return [.. asked.SelectMany(a => a.Answer)];
-        }
+        });
+        foreach (var one in ended) Ended(log, one.Event.Session!.Value, one.Event.Operation, one.Event.Reason);
+        return ended.Count > 0;
     }
 
-    private async Task SpoolAsync(IReadOnlyCollection<Ending> endings)
-    {
-        try { await spool.AppendAsync(endings.Select(e => (e.Event, e.At))); }
-        catch (IOException disk) { EndingLost(log, disk); }
-    }
-
-    private void Record(UnitOfWork work, List<Ending> endings)
+    private void Record(UnitOfWork work, List<Narrowed> endings)
     {
         foreach (var ending in endings)
         {
@@ -196,7 +169,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     }
 
     /// <summary>An ending happens at the database's time: a node whose clock is off still records it right.</summary>
-    private static Question<List<Ending>> Endings(string operation, Sql update) => Question.All(update, r => new Ending(new(operation, HistoryOutcome.Ended, r.GetString(4))
+    private static Question<List<Narrowed>> Endings(string operation, Sql update) => Question.All(update, r => new Narrowed(new(operation, HistoryOutcome.Ended, r.GetString(4))
     {
         Session = SessionId.Parse(r.GetString(0)),
         Person = PersonId.Parse(r.GetString(1)),
@@ -206,8 +179,6 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
 
     [LoggerMessage(LogLevel.Information, "session {Session} {Operation}: {Reason}")]
     private static partial void Ended(ILogger log, SessionId session, string operation, string reason);
-    [LoggerMessage(LogLevel.Critical, "the end of sessions could be written neither to the history nor to the spool; it stands all the same, and this line is its record")]
-    private static partial void EndingLost(ILogger log, Exception e);
     [LoggerMessage(LogLevel.Error, "the end of sessions ({Reason}) could not be written to the history; spooled")]
     private static partial void EndingSpooled(ILogger log, string reason, Exception e);
 }

@@ -8,11 +8,26 @@ namespace AccessBroker.Sessions;
 public sealed record LiveSession(SessionId Id, PersonId Person, CardId Card, TerminalId Terminal, string Address, string Epoch, string Acr, IReadOnlyList<string> Amr,
     DateTimeOffset AuthTime, DateTimeOffset ExpiresAt)
 {
+    /// <summary>It lived before the database or the nodes were away; its terminal has not been heard since.</summary>
+    internal bool Unconfirmed { get; init; }
+
     /// <summary>Not noted as in use for a minute.</summary>
     internal bool Unnoticed { get; init; }
 
     /// <summary>The session of the request's cookie, as found when the request came in; null: nobody is signed in.</summary>
     public static LiveSession? Of(HttpContext context) => context.Features.Get<LiveSession>();
+}
+
+/// <summary>Right after an outage nobody knows whether the card is still there: 503 until its terminal has been heard again, at most 10 s.</summary>
+public sealed class PresenceUnknownException : Exception, IUnavailable
+{
+    /// <inheritdoc/>
+    public string Code => "sessions.presence-unknown";
+    /// <inheritdoc/>
+    public string Explanation => "端末の状態を確かめています。数秒待ってから、もう一度お試しください。";
+    public PresenceUnknownException() : base("the terminal has not been heard since the outage") { }
+    public PresenceUnknownException(string message) : base(message) { }
+    public PresenceUnknownException(string message, Exception inner) : base(message, inner) { }
 }
 
 /// <summary>What a person is shown after sign-in: the last time, and what failed since. <clause>MIC 6.2(4)</clause></summary>
@@ -23,12 +38,12 @@ internal static class SessionStore
 {
     private static LiveSession ReadLive(NpgsqlDataReader r) => new(SessionId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), CardId.Parse(r.GetString(2)), TerminalId.Parse(r.GetString(3)),
         r.GetString(4), r.GetString(5), r.GetString(6), r.GetFieldValue<string[]>(7), r.GetFieldValue<DateTimeOffset>(8), r.GetFieldValue<DateTimeOffset>(9))
-    { Unnoticed = r.GetBoolean(10) };
+    { Unnoticed = r.GetBoolean(10), Unconfirmed = r.GetBoolean(11) };
 
     internal static Sql Live(SessionId id, TimeSpan idle) => $"""
-        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute'
-        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at
-        where s.id = {id} and s.ended_at is null and s.locked_at is null and l.until > (select now from sessions.lease_clock) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after
+        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at, sessions.lease_clock c
+        where s.id = {id} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """;
 
     internal static Task<LiveSession?> FindLiveAsync(Store store, SessionId id, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live(id, idle), ReadLive, ct);
@@ -36,9 +51,9 @@ internal static class SessionStore
     internal static Task<LiveSession?> FindLiveAsync(UnitOfWork work, SessionId id, TimeSpan idle, CancellationToken ct) => work.FindAsync(Live(id, idle), ReadLive, ct);
 
     internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync($"""
-        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute'
-        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at
-        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and l.until > (select now from sessions.lease_clock) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after
+        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at, sessions.lease_clock c
+        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """, ReadLive, ct);
 
     internal static Question<LastSession?> FindLast(PersonId person, SessionId current) => Question.First($"""
@@ -48,7 +63,7 @@ internal static class SessionStore
     /// <summary>The lease of a terminal with this epoch holds now: the card has been there since.</summary>
     /// <returns>The system of the terminal; null: it does not hold.</returns>
     internal static Question<string?> FindLeasedSystem(TerminalId terminal, string epoch) =>
-        Question.First($"select system from sessions.leases where terminal = {terminal} and epoch = {epoch} and until > (select now from sessions.lease_clock) for share", r => r.GetString(0));
+        Question.First($"select l.system from sessions.leases l, sessions.lease_clock c where l.terminal = {terminal} and l.epoch = {epoch} and l.until > c.now and l.heard_at >= c.fresh_after for share of l", r => r.GetString(0));
 
     /// <summary>Where the person has a session, other than here.</summary>
     internal static Question<string?> FindElsewhere(PersonId person, TerminalId terminal) =>

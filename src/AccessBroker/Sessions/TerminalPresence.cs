@@ -9,13 +9,12 @@ namespace AccessBroker.Sessions;
 /// <summary>Card out, agent gone, reader gone: what the terminals tell becomes the end of sessions. <clause>INA 第16-5</clause></summary>
 internal sealed partial class TerminalPresence(Leases leases, LiveSessions sessions, ILogger<TerminalPresence> log) : ITerminalPresence
 {
-    public async Task EpochAsync(AttachedTerminal terminal, string cause)
+    public async Task EpochAsync(AttachedTerminal terminal, string epoch, string cause)
     {
         var id = terminal.Terminal.Id;
         var began = Stopwatch.GetTimestamp();
-        leases.Beat(terminal);
         // First the end, then the lease: in between nothing lives that should not.
-        await sessions.EndByEpochAsync(id, terminal.Epoch, cause switch
+        await sessions.EndByEpochAsync(id, epoch, cause switch
         {
             "removed" => "sessions.card-removed",
             "attached" => "sessions.agent-restarted",
@@ -44,13 +43,15 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         do
         {
-            try
-            {
-                await leases.RefreshAsync(stoppingToken);
-                await sessions.SweepAsync(stoppingToken);
-            }
-            catch (Exception e) when (e is NpgsqlException or TimeoutException) { TurnFailed(log, e); }
+            await TryAsync(() => leases.RefreshAsync(stoppingToken));
+            await TryAsync(sessions.SweepAsync);
         } while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+
+    private async Task TryAsync(Func<Task> work)
+    {
+        try { await work(); }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException) { TurnFailed(log, e); }
     }
 
     [LoggerMessage(LogLevel.Warning, "leases could not be prolonged, or endings not marked; tried again in a second")]

@@ -1,7 +1,10 @@
+using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.People;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
+using AccessBroker.Terminals;
 using Npgsql;
 
 namespace AccessBroker.SignIn;
@@ -32,6 +35,7 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
         var entry = new HistoryEvent("sign-in.complete", HistoryOutcome.Done) { Person = transaction.Person, Card = transaction.Card, Terminal = transaction.Terminal, Client = transaction.Client, Address = address };
         // The code in a stranger's hands: it is burnt, and the terminal starts again.
         if (!sameBrowser(browser, address)) return await RefuseAsync(work, transaction, entry, "sign-in.code-without-browser", ct);
+        if (await RefusalNowAsync(work, transaction, ct) is { } refusal) return await RefuseAsync(work, transaction, entry, refusal, ct);
         var outcome = await sessions.StartAsync(work, new(transaction.Person!.Value, transaction.Card!.Value, transaction.Terminal!.Value, address, transaction.Epoch!, Acr, Amr), ct);
         switch (outcome)
         {
@@ -42,16 +46,28 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
                 work.Record(entry with { Session = started.Session, Details = new Dictionary<string, string> { ["acr"] = Acr, ["renewed"] = started.Renewed ? "yes" : "no" } }, time.GetUtcNow());
                 work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(id)));
                 try { await work.CommitAsync(ct); }
-                catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation) { return await LostRaceAsync(entry, ct); }
+                catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation) { return await LostRaceAsync(id, entry, ct); }
                 return new Outcome.SignedIn(started.Cookie, $"/signed-in/{id}");
             default: throw new InvalidOperationException($"{outcome}");
         }
     }
 
-    /// <summary>Two sign-ins of one person, or at one terminal, met at the commit: the other one won, and nothing of this one was written.</summary>
-    private async Task<Outcome> LostRaceAsync(HistoryEvent entry, CancellationToken ct)
+    /// <summary>The code may be held back for a minute: what was true at the proof is asked again. A card that is being reported lost waits for this, or this for it.</summary>
+    private async Task<string?> RefusalNowAsync(UnitOfWork work, Transaction transaction, CancellationToken ct)
     {
-        await store.RecordAsync(entry with { Outcome = HistoryOutcome.Refused, Reason = "sign-in.session-elsewhere" }, time.GetUtcNow(), ct);
+        var (card, person, grant) = (CardRegister.FindForUse(transaction.Card!.Value), PeopleRegister.FindValid(transaction.Person!.Value, time.GetUtcNow()), TerminalRegister.HasGrant(transaction.Terminal!.Value, transaction.Person.Value, time.GetUtcNow()));
+        await work.AskAsync(ct, card, person, grant);
+        return card.Answer is not { Usable: true } ? $"sign-in.card-{card.Answer?.State ?? "unknown"}" : person.Answer is null ? "sign-in.person-not-valid" : grant.Answer ? null : "sign-in.no-grant";
+    }
+
+    /// <summary>Two sign-ins of one person, or at one terminal, met at the commit: the other one won, and nothing of this one was written.</summary>
+    private async Task<Outcome> LostRaceAsync(string id, HistoryEvent entry, CancellationToken ct)
+    {
+        // The code was rolled back with the rest: it must not be good for another try.
+        await using var work = await store.BeginAsync(ct);
+        work.Write($"update sign_in.transactions set state = 'cancelled', code_hash = null, changed_at = clock_timestamp() where id = {id}");
+        work.Record(entry with { Outcome = HistoryOutcome.Refused, Reason = "sign-in.session-elsewhere" }, time.GetUtcNow());
+        await work.CommitAsync(ct);
         return new Outcome.Refused("sign-in.session-elsewhere");
     }
 

@@ -28,8 +28,8 @@ public interface ITerminalRequest
 public interface ITerminalPresence
 {
     /// <summary>The agent attached, or its card or reader changed: <see cref="AttachedTerminal.Epoch"/> is new. Ending sessions never throws.</summary>
-    Task EpochAsync(AttachedTerminal terminal, string cause);
-    /// <summary>A sign of life with an unchanged epoch.</summary>
+    Task EpochAsync(AttachedTerminal terminal, string epoch, string cause);
+    /// <summary>A sign of life, with the same epoch or a new one: this node acts on it at once.</summary>
     void Beat(AttachedTerminal terminal);
     /// <summary>The stream ended; the lease runs out by itself unless the agent comes back.</summary>
     void Detached(AttachedTerminal terminal);

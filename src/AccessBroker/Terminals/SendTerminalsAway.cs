@@ -10,7 +10,7 @@ internal sealed class SendTerminalsAway(TerminalStream stream, DatabaseClock clo
     {
         Instruments.Meter.CreateObservableGauge("accessbroker.terminals.attached", () => stream.Attached, description: "Terminals whose agents hold a stream to this node.");
         // Before the server waits for its open requests: the streams are such requests.
-        using var stopping = lifetime.ApplicationStopping.Register(() => _ = stream.SendAwayAsync());
+        using var stopping = lifetime.ApplicationStopping.Register(() => _ = stream.SendAwayAsync(forGood: true));
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         while (await timer.WaitForNextTickAsync(stoppingToken))
             if (!clock.MayWork) await stream.SendAwayAsync();

@@ -3,6 +3,7 @@ using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Threading.RateLimiting;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Keys;
@@ -17,6 +18,10 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
 {
     private readonly Dictionary<string, ITerminalRequest> _requests = requests.ToDictionary(r => r.Type, StringComparer.Ordinal);
     private readonly Dictionary<TerminalId, Attachment> _attached = [];
+    private volatile bool _leaving;
+
+    /// <summary>Ours: 60 attaches a minute; a terminal must not fill the history by coming and going.</summary>
+    private readonly PartitionedRateLimiter<TerminalId> _attaches = PartitionedRateLimiter.Create<TerminalId, TerminalId>(terminal => RateLimitPartition.GetFixedWindowLimiter(terminal, _ => new() { PermitLimit = 60, Window = TimeSpan.FromMinutes(1) }));
 
     /// <summary>A stream under way: how to end it, how to ask it to leave once it serves, and when it has ended.</summary>
     private sealed record Attachment(CancellationTokenSource Ended, TaskCompletionSource Done)
@@ -34,8 +39,9 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(3);
 
     /// <summary>This node stops, or must not work: every terminal is told to go to another one. Requests under way are answered first.</summary>
-    internal async Task SendAwayAsync()
+    internal async Task SendAwayAsync(bool forGood = false)
     {
+        _leaving |= forGood;
         Attachment[] all;
         lock (_attached) all = [.. _attached.Values];
         await Task.WhenAll(all.Select(a => a.Leave?.Invoke() ?? Task.CompletedTask));
@@ -77,12 +83,11 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
             catch (ObjectDisposedException) { /* it ended by itself just now */ }
             await older.Done.Task.WaitAsync(Silence, context.RequestAborted);
         }
-        await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = terminal.Id, Address = address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = older is not null ? "yes" : "no" } }, time.GetUtcNow(), context.RequestAborted);
         var certificate = (await context.Connection.GetClientCertificateAsync(context.RequestAborted))!.GetCertHash(HashAlgorithmName.SHA256);
         var attached = new AttachedTerminal(terminal, address, certificate);
         using var socket = await context.WebSockets.AcceptWebSocketAsync();
         using var frames = new FrameStream(socket);
-        try { await ServeAsync(attached, frames, mine); }
+        try { await ServeAsync(attached, frames, mine, older is not null); }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException) { StreamEnded(log, terminal.Id, e.Message); }
         finally { presence.Detached(attached); }
     }
@@ -95,6 +100,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         var terminal = await work.AskAsync(TerminalRegister.FindByCertificate(certificate.GetCertHash(HashAlgorithmName.SHA256), time.GetUtcNow()), context.RequestAborted);
         if (terminal is null) return Refuse("terminals.certificate-revoked", address);
         if (!terminal.InUse) return Refuse("terminals.not-in-use", address);
+        if (!_attaches.AttemptAcquire(terminal.Id).IsAcquired) return Refuse("terminals.attaches-too-often", address);
         return terminal.Address == address ? terminal : Refuse("terminals.certificate-elsewhere", address);
     }
 
@@ -104,15 +110,19 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         return null;
     }
 
-    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, Attachment mine)
+    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, Attachment mine, bool replaced)
     {
         var (ended, ct) = (mine.Ended, mine.Ended.Token);
         ended.CancelAfter(Silence);
         using var answering = new SemaphoreSlim(Parallel);
         mine.Leave = () => LeaveAsync(frames, answering, ended);
+        if (_leaving) await mine.Leave();
         if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || Epoch(hello) is not { } epoch) return;
+        await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = attached.Terminal.Id, Address = attached.Address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = replaced ? "yes" : "no" } }, time.GetUtcNow(), ct);
         attached.Epoch = epoch;
-        await presence.EpochAsync(attached, "attached");
+        presence.Beat(attached);
+        await presence.EpochAsync(attached, epoch, "attached");
+        var writing = Task.CompletedTask;
         await frames.SendAsync(new() { ["type"] = "welcome", ["terminal"] = attached.Terminal.Id.Value, ["name"] = attached.Terminal.Name }, ct);
         while (await frames.ReadAsync(ct) is { } message)
         {
@@ -123,7 +133,9 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
                 // A beat with a new epoch says "changed" even when the change's own message is late or lost.
                 case "presence" or "beat" when Epoch(message) is { } changed:
                     attached.Epoch = changed;
-                    await presence.EpochAsync(attached, StrictJson.Text(message, "cause") ?? "unknown");
+                    // Known at this node from here on. Written in turn, while beats are still read: a slow database must not make this terminal silent.
+                    presence.Beat(attached);
+                    writing = AfterAsync(writing, () => presence.EpochAsync(attached, changed, StrictJson.Text(message, "cause") ?? "unknown"));
                     break;
                 case { } type when _requests.TryGetValue(type, out var request):
                     await answering.WaitAsync(ct);
@@ -134,10 +146,16 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         }
     }
 
+    private static async Task AfterAsync(Task earlier, Func<Task> next)
+    {
+        await earlier;
+        await next();
+    }
+
     /// <summary>The presence epoch of a message: an identifier of 8 to 64 characters, or null.</summary>
     private static string? Epoch(JsonElement message) => StrictJson.Text(message, "epoch") is { Length: >= 8 } epoch && IdForm.Fits(epoch) ? epoch : null;
 
-    private async Task AnswerAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, SemaphoreSlim answering, CancellationToken ct)
+    private async Task AnswerNowAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, CancellationToken ct)
     {
         JsonObject answer;
         using var span = Instruments.Activities.StartActivity($"terminal {request.Type}", ActivityKind.Server, default(ActivityContext));
@@ -160,11 +178,17 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
             RequestFailed(log, request.Type, attached.Terminal.Id, e);
             answer = new() { ["ok"] = false, ["code"] = "broker.error" };
         }
-        finally { answering.Release(); }
         answer["type"] = "answer";
         answer["id"] = message.TryGetProperty("id", out var id) && id.TryGetInt64(out var number) ? number : 0;
         try { await frames.SendAsync(answer, ct); }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException) { StreamEnded(log, attached.Terminal.Id, e.Message); }
+    }
+
+    private async Task AnswerAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, SemaphoreSlim answering, CancellationToken ct)
+    {
+        try { await AnswerNowAsync(request, attached, message, frames, ct); }
+        // After the answer has gone out: who leaves waits for it.
+        finally { try { answering.Release(); } catch (ObjectDisposedException) { /* the stream has ended */ } }
     }
 
     private static async Task LeaveAsync(FrameStream frames, SemaphoreSlim answering, CancellationTokenSource ended)

@@ -87,7 +87,7 @@ public sealed class StoreTests(BrokerHost broker) : IClassFixture<BrokerHost>
         await using var here = new Store(NpgsqlDataSource.Create(broker.Environment()["Broker__Database"]));
         var directory = Directory.CreateTempSubdirectory().FullName;
         var log = Microsoft.Extensions.Logging.Abstractions.NullLogger<HistorySpool>.Instance;
-        using (var spool = new HistorySpool(directory, away, log))
+        using (var spool = new HistorySpool(directory, away, new(away), log))
         {
             await spool.AppendAsync([(new("sessions.end", HistoryOutcome.Ended, "test.spooled") { Terminal = TerminalId.Parse("t-01") }, DateTimeOffset.UtcNow)]);
             await spool.AppendAsync([(new("sessions.end", HistoryOutcome.Ended, "test.spooled") { Session = SessionId.Parse("s-1") }, DateTimeOffset.UtcNow)]);
@@ -96,13 +96,15 @@ public sealed class StoreTests(BrokerHost broker) : IClassFixture<BrokerHost>
         }
         // A crash tore the last line; the node starts again.
         await File.AppendAllTextAsync(Path.Combine(directory, "history-spool.jsonl"), "{\"Event\":{\"Opera");
-        using (var spool = new HistorySpool(directory, here, log))
+        using (var spool = new HistorySpool(directory, here, new(here), log))
         {
+            // The next ending is kept whole behind the torn one.
+            await spool.AppendAsync([(new("sessions.end", HistoryOutcome.Ended, "test.spooled") { Terminal = TerminalId.Parse("t-02") }, DateTimeOffset.UtcNow)]);
             await spool.MergeAsync(None);
             Assert.Equal(0, spool.Waiting);
             await spool.MergeAsync(None);
         }
-        Assert.Equal(["spool|t-01", "spool|"], await broker.SqlAsync("select origin, terminal from history.events where reason = 'test.spooled' order by id"));
+        Assert.Equal(["spool|t-01", "spool|", "spool|t-02"], await broker.SqlAsync("select origin, terminal from history.events where reason = 'test.spooled' order by id"));
     }
 
     [Fact]

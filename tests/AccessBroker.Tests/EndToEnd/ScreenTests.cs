@@ -58,7 +58,8 @@ public sealed class ScreenTests(BrowserTests.Host broker) : IClassFixture<Browse
         await page.ClickAsync(".keys button:text-is('確定')");
         Assert.Equal("73918264", await asked);
         await page.WaitForSelectorAsync("#guide li:nth-child(4)[aria-current]");
-        await page.DragAndDropAsync(".slot .card", "#drawer-place");
+        await page.Mouse.MoveAsync(0, 0);
+        await page.DragAndDropAsync(".slot .card", "#drawer-heading");
         await Eventually.TrueAsync(() => Task.FromResult(!_terminal.Watch.CardInside), "the card is out");
         // The same by keyboard alone.
         await page.FocusAsync("#drawer .card:has-text('sato')");

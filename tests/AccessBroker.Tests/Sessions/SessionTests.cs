@@ -85,6 +85,40 @@ public sealed class SessionTests(BrokerHost broker) : AtTerminal(broker, "sato")
         Assert.Equal("refused sign-in.card-moved p-1001 t-01", await _broker.LastEventAsync("sign-in.complete"));
     }
 
+    [Theory, Trait("Requirement", "CRD-09")]
+    [InlineData("update cards.cards set state = 'lost' where person = 'p-1001'", "sign-in.card-lost"), InlineData("update people.posts set valid_until = now() where person = 'p-1001'", "sign-in.person-not-valid"),
+     InlineData("update terminals.grants set valid_until = now() where person = 'p-1001' and terminal = 't-01'", "sign-in.no-grant")]
+    public async Task What_is_taken_away_between_proof_and_completion_starts_no_session(string sql, string reason)
+    {
+        using var browser = new TestBrowser(_broker);
+        Terminal.Types(Place.Pin);
+        var (transaction, answer) = await browser.TryAsync(Terminal);
+        var code = (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("code").GetString()!;
+        await _broker.SqlAsync(sql);
+        using var complete = await browser.CompleteAsync(transaction, code);
+        Assert.Equal(HttpStatusCode.Forbidden, complete.StatusCode);
+        Assert.Equal($"refused {reason} p-1001 t-01", await _broker.LastEventAsync("sign-in.complete"));
+        Assert.Empty(await _broker.SqlAsync("select id from sessions.sessions where ended_at is null"));
+        await _broker.SqlAsync("update people.posts set valid_until = null where person = 'p-1001'; update terminals.grants set valid_until = null where person = 'p-1001'");
+    }
+
+    [Fact, Trait("Requirement", "CRD-09")]
+    public async Task A_card_reported_lost_ends_what_lives_on_it_also_when_the_history_cannot_be_written()
+    {
+        using var browser = new TestBrowser(_broker);
+        var (access, _) = await browser.TokensAsync(Terminal);
+        var card = (await _broker.SqlAsync("select id from cards.cards where person = 'p-1001'"))[0];
+        await _broker.SqlAsync("revoke insert on history.events from accessbroker");
+        try
+        {
+            await Place.RunAsync("dotnet", [Path.Combine(Place.App("broker"), "AccessBroker.dll"), "cards", "lost", card], _broker.Environment().ToDictionary(e => e.Key, e => (string?)e.Value));
+            Assert.Equal(HttpStatusCode.Unauthorized, (await browser.UserInfoAsync(access)).StatusCode);
+            Assert.Equal(["lost"], await _broker.SqlAsync($"select state from cards.cards where id = '{card}'"));
+        }
+        finally { await _broker.SqlAsync("grant insert on history.events to accessbroker"); }
+        await Eventually.TrueAsync(async () => (await _broker.SqlAsync("select operation from history.events where origin = 'spool'")) is var kept && kept.Contains("cards.report-lost") && kept.Contains("sessions.end"), "both events are merged");
+    }
+
     [Fact, Trait("Requirement", "CRD-09")]
     public async Task A_card_reported_lost_ends_what_lives_on_it()
     {

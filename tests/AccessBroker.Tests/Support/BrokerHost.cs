@@ -31,7 +31,7 @@ public class BrokerHost : IAsyncLifetime
     public string DataDirectory => Path.Combine(Place.Directory, "broker", _database);
     public string PolicyDirectory => Path.Combine(DataDirectory, "policies");
     public string DatabaseName => _database;
-    internal int ProxyProcessId => _proxy!.ProcessId;
+    internal Task<Dictionary<string, string>> ProxyStatesAsync() => _proxy!.StatesAsync();
 
     internal Node Node(int index) => _nodes.Value[index].Node;
     /// <summary>Where one node itself listens, past the proxy.</summary>

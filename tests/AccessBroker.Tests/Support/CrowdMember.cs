@@ -61,7 +61,7 @@ internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions option
     internal async Task<(string Access, TimeSpan Elapsed)> SignInAsync(CancellationToken ct = default)
     {
         var began = Stopwatch.GetTimestamp();
-        _cookies.Clear();
+        lock (_cookies) _cookies.Clear();
         using var authorize = await SendAsync(HttpMethod.Get, "/connect/authorize?" + TestBrowser.Query(TestBrowser.Request()), null, ct);
         var page = Location(authorize);
         if (!page.StartsWith("/sign-in/", StringComparison.Ordinal)) throw new NotDone("unexpected-redirect", page);
@@ -140,14 +140,14 @@ internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions option
     private async Task<HttpResponseMessage> SendAsync(HttpMethod method, string path, HttpContent? content, CancellationToken ct)
     {
         using var request = new HttpRequestMessage(method, path) { Content = content };
-        if (_cookies.Count > 0) request.Headers.Add("Cookie", string.Join("; ", _cookies.Select(c => $"{c.Key}={c.Value}")));
+        lock (_cookies) if (_cookies.Count > 0) request.Headers.Add("Cookie", string.Join("; ", _cookies.Select(c => $"{c.Key}={c.Value}")));
         if (method == HttpMethod.Post) request.Headers.Add("Origin", broker.Issuer);
         HttpResponseMessage response;
         try { response = await _http.SendAsync(request, ct); }
         catch (HttpRequestException e) { throw new NotDone("no-connection", e.Message, e); }
         catch (TaskCanceledException e) when (!ct.IsCancellationRequested) { throw new NotDone("no-answer", path.Split('?')[0], e); }
         if (response.Headers.TryGetValues("Set-Cookie", out var set))
-            foreach (var cookie in set) _cookies[cookie.Split('=')[0]] = cookie.Split(';')[0][(cookie.IndexOf('=', StringComparison.Ordinal) + 1)..];
+            foreach (var cookie in set) lock (_cookies) _cookies[cookie.Split('=')[0]] = cookie.Split(';')[0][(cookie.IndexOf('=', StringComparison.Ordinal) + 1)..];
         return (int)response.StatusCode < 400 ? response : throw await NotDoneAsync(response, ct);
     }
 

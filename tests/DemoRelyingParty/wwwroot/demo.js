@@ -1,10 +1,12 @@
-// While the register is open, asks twice a second whether it still may be.
+// Asks twice a second whether the register still may be open, and shows what changed.
 "use strict";
-if (document.getElementById("who")) {
+(() => {
+  const shown = document.getElementById("who") ? "open" : document.getElementById("waiting") ? "waiting" : null;
+  if (!shown) return;
   setInterval(async () => {
     try {
       const response = await fetch("/status");
-      if (!(await response.json()).open) location.replace("/");
+      if ((await response.json()).state !== shown) location.replace("/");
     } catch { location.replace("/"); }
   }, 500);
-}
+})();

@@ -22,6 +22,8 @@
     const over = !["handed", "claimed", "pin", "proven", "completed", "expired"].includes(state);
     start.disabled = !over;
     if (over && state !== "open") start.textContent = start.dataset.again;
+    // On a small or enlarged screen the news would be below the fold.
+    if (state !== "open") root.querySelector("[data-for]:not([hidden])")?.scrollIntoView({ block: "nearest" });
   };
 
   const post = async (url, body) => fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
