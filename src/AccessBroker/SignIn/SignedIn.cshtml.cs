@@ -51,10 +51,10 @@ internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Time
         var (known, terminal, last) = (PeopleRegister.FindValid(person, time.GetUtcNow()), TerminalRegister.Find(transaction.Terminal!.Value), LiveSessions.FindLast(person, SessionId.Parse(User.FindFirst("sid")!.Value)));
         await work.AskAsync(ct, known, terminal, last);
         (Name, TerminalName, Last) = (known.Answer?.Name ?? person.Value, terminal.Answer?.Name ?? "", last.Answer);
-        if (Last is null) return true;
-        var (there, failures) = (TerminalRegister.Find(Last.Terminal), HistoryLog.CountRefusals(person, Last.StartedAt));
+        // Somebody may have tried a new card before its owner did.
+        var (there, failures) = (TerminalRegister.Find(Last?.Terminal ?? transaction.Terminal.Value), HistoryLog.CountRefusals(person, Last?.StartedAt ?? DateTimeOffset.UnixEpoch));
         await work.AskAsync(ct, there, failures);
-        (LastTerminalName, FailuresSince) = (there.Answer?.Name ?? Last.Terminal.Value, failures.Answer);
+        (LastTerminalName, FailuresSince) = (there.Answer?.Name ?? "", failures.Answer);
         return true;
     }
 }
