@@ -9,7 +9,7 @@ alter table sessions.leases
     add column heard_at timestamptz not null default clock_timestamp();     -- when a node last wrote it
 create index on sessions.sessions (terminal) where ended_at is null;
 
--- When any node last prolonged leases, and the last pause in which none could (2 to 30 s: database away, or no node up). One row.
+-- When any node last prolonged leases, and the last pause in which none could (up to 30 s: database away, or no node up). One row.
 create table sessions.pulse (
     one_row    boolean primary key default true check (one_row),
     at         timestamptz not null,
@@ -24,9 +24,9 @@ grant select, update on sessions.pulse to accessbroker;
 -- written before it is no news either, although it has not run out: a card may have left meanwhile.
 create view sessions.lease_clock as
     select clock_timestamp() as now, case
-        when clock_timestamp() - at between interval '2 seconds' and interval '30 seconds' then at
+        when clock_timestamp() - at between interval '4 seconds' and interval '30 seconds' then at
         when clock_timestamp() < resumed_at + interval '10 seconds' then paused_at end as held_at, case
-        when clock_timestamp() - at >= interval '2 seconds' then 'infinity'
+        when clock_timestamp() - at >= interval '4 seconds' then 'infinity'
         when clock_timestamp() < resumed_at + interval '10 seconds' then resumed_at
         else '-infinity' end as fresh_after
     from sessions.pulse;

@@ -43,15 +43,26 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         do
         {
-            await TryAsync(() => leases.RefreshAsync(stoppingToken));
+            while (!await TryAsync(() => leases.RefreshAsync(stoppingToken))) await Task.Delay(Retry, stoppingToken);
             await TryAsync(sessions.SweepAsync);
         } while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
-    private async Task TryAsync(Func<Task> work)
+    /// <summary>Until the database is back: everybody waits for the first pulse.</summary>
+    private static readonly TimeSpan Retry = TimeSpan.FromMilliseconds(200);
+
+    private async Task<bool> TryAsync(Func<Task> work)
     {
-        try { await work(); }
-        catch (Exception e) when (e is NpgsqlException or TimeoutException) { TurnFailed(log, e); }
+        try
+        {
+            await work();
+            return true;
+        }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException)
+        {
+            TurnFailed(log, e);
+            return false;
+        }
     }
 
     [LoggerMessage(LogLevel.Warning, "leases could not be prolonged, or endings not marked; tried again in a second")]
