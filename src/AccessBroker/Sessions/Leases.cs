@@ -86,7 +86,7 @@ public sealed class Leases(VitalStore vital, SessionsPolicy policy, NodeName nod
             order by terminal
             on conflict (terminal) do update set epoch = excluded.epoch, system = excluded.system, node = excluded.node, until = excluded.until, heard_at = clock_timestamp(),
                 -- A lease that ran out, even for a moment, is a new one: what lived on the old one stays dead.
-                since = case when leases.epoch = excluded.epoch and exists (select from sessions.lease_clock c where leases.until > c.now or leases.until > c.held_at) then leases.since else clock_timestamp() end
+                since = case when leases.epoch = excluded.epoch and exists (select from sessions.lease_clock c where leases.until > c.now or leases.until > c.held_at and leases.heard_at < c.fresh_after) then leases.since else clock_timestamp() end
             -- The later beat wins: a node that the terminal has left must not shorten or turn back the lease.
             where excluded.until >= leases.until or leases.node = excluded.node
             """, ct);

@@ -82,7 +82,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         where s.ended_at is null and (s.person = {proven.Person} or s.terminal = {proven.Terminal})
           and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
             or (not (s.card_out = 'lock' and s.person = {proven.Person} and s.terminal = {proven.Terminal})
-              and (s.locked_at is not null or not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at)))))
+              and (s.locked_at is not null or not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after)))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
         """);
 
@@ -133,7 +133,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
     internal Task SweepAsync() => EndNowAsync(() => [Endings("sessions.lock", $"""
         update sessions.sessions s set locked_at = clock_timestamp()
-        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at))
+        where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after))
         returning s.id, s.person, s.card, s.terminal, 'sessions.lease-lost', s.locked_at
         """), Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
@@ -142,7 +142,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
             when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
             else 'sessions.lease-lost' end
         where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
-          or (s.card_out = 'terminate' and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at))))
+          or (s.card_out = 'terminate' and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
         """)]);
 

@@ -43,7 +43,7 @@ internal static class SessionStore
     internal static Sql Live(SessionId id, TimeSpan idle) => $"""
         select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at, sessions.lease_clock c
-        where s.id = {id} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        where s.id = {id} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """;
 
     internal static Task<LiveSession?> FindLiveAsync(Store store, SessionId id, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live(id, idle), ReadLive, ct);
@@ -53,7 +53,7 @@ internal static class SessionStore
     internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync($"""
         select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at, sessions.lease_clock c
-        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """, ReadLive, ct);
 
     internal static Question<LastSession?> FindLast(PersonId person, SessionId current) => Question.First($"""

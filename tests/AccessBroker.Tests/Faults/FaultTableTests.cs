@@ -151,7 +151,7 @@ public sealed partial class FaultTableTests(FaultTableTests.City city, ITestOutp
     {
         var since = Stopwatch.GetTimestamp();
         await Task.WhenAll(holders.Select(h => h.CardAsync(false)));
-        await Eventually.TrueAsync(async () => !(await Task.WhenAll(holders.Zip(held).SelectMany(h => new[] { 0, 1 }.Select(n => OpensAsync(h.First, h.Second, city.NodeUrl(n)))))).Any(o => o), "card out ends access", 6);
+        await Eventually.TrueAsync(async () => !(await Task.WhenAll(holders.Zip(held).SelectMany(h => new[] { 0, 1 }.Select(n => OpensAsync(h.First, h.Second, city.NodeUrl(n)))))).Any(o => o), "card out ends access", 9);
         return Stopwatch.GetElapsedTime(since);
     }
 
