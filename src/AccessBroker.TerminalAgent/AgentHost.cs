@@ -29,8 +29,8 @@ internal static class AgentHost
         builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.AddSingleton(PlatformParts.Prompt(options));
         builder.Services.AddSingleton(p => new CardReader(PlatformParts.Pcsc(), options.Reader, p.GetRequiredService<ILogger<CardReader>>()));
-        builder.Services.AddSingleton<BrokerStream>();
-        builder.Services.AddSingleton<CardSignIn>();
+        builder.Services.AddSingleton<NoticeBoard>().AddSingleton<BrokerStream>();
+        builder.Services.AddSingleton<CardSignIn>().AddSingleton<CardWork>().AddSingleton<OneAtATime>();
         builder.Services.AddHostedService(p => p.GetRequiredService<BrokerStream>());
         builder.Services.AddHostedService(p => p.GetRequiredService<CardReader>());
         var app = builder.Build();

@@ -13,6 +13,12 @@ internal sealed class AgentOptions
     public string Listen { get; set; } = "127.0.0.1:47443";
     /// <summary>Name of the card reader as PC/SC lists it; empty: the only reader there is.</summary>
     public string Reader { get; set; } = "";
+    /// <summary>Name of the reader for cards that are being issued, at an issuing station; empty: this terminal issues none.</summary>
+    public string IssuingReader { get; set; } = "";
+    /// <summary>A program that prints its standard input to a sealed slip, for first PINs of people who are not there; empty: none.</summary>
+    public string SlipPrinter { get; set; } = "";
+    /// <summary>A program that shows its standard input to whoever sits here, for notices; empty: notices stay in the console.</summary>
+    public string Notifier { get; set; } = "";
     /// <summary>A pinentry program (Linux).</summary>
     public string Pinentry { get; set; } = "/usr/bin/pinentry";
     /// <summary>Directory for key and certificate; only the agent's OS user can read it.</summary>

@@ -10,7 +10,7 @@ using AccessBroker.TerminalAgent.Platform;
 namespace AccessBroker.TerminalAgent;
 
 /// <summary>The agent's stream to the broker: mutual TLS, one JSON object per frame, a beat a second, the reader's epoch at every change. It reconnects by itself.</summary>
-internal sealed partial class BrokerStream(AgentOptions options, CardReader reader, TimeProvider time, ILogger<BrokerStream> log) : BackgroundService
+internal sealed partial class BrokerStream(AgentOptions options, CardReader reader, NoticeBoard notices, TimeProvider time, ILogger<BrokerStream> log) : BackgroundService
 {
     private static readonly TimeSpan Beat = TimeSpan.FromSeconds(1), AnswerWithin = TimeSpan.FromSeconds(10), ConnectWithin = TimeSpan.FromSeconds(5), MaxDelay = TimeSpan.FromSeconds(2);
     private readonly ConcurrentDictionary<long, TaskCompletionSource<JsonElement>> _waiting = new();
@@ -81,7 +81,7 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
             await socket.ConnectAsync(new Uri(options.Broker.Replace("https://", "wss://", StringComparison.Ordinal) + "/terminals/stream"), connecting.Token);
         }
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        await SendAsync(socket, () => new() { ["type"] = "hello", ["version"] = 1, ["epoch"] = reader.Epoch }, ended.Token);
+        await SendAsync(socket, () => new() { ["type"] = "hello", ["version"] = 1, ["epoch"] = reader.Epoch, ["fingerprint"] = Fingerprint.Of() }, ended.Token);
         _socket = socket;
         var beating = BeatAsync(socket, ended.Token);
         try { await ReceiveAsync(socket, attached, ended.Token); }
@@ -124,6 +124,7 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
                     attached();
                     Attached(log, Terminal.Value.Id);
                     break;
+                case "notice": _ = notices.ShowAsync(this, message.GetProperty("notice").GetInt64(), message.GetProperty("text").GetString() ?? "", ct); break;
                 case "answer" when _waiting.TryRemove(message.GetProperty("id").GetInt64(), out var answer): answer.TrySetResult(message); break;
             }
         }

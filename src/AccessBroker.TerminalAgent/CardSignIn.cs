@@ -5,17 +5,15 @@ using AccessBroker.TerminalAgent.Platform;
 namespace AccessBroker.TerminalAgent;
 
 /// <summary>One sign-in at this terminal: claim, possession, PIN, proof. The PIN goes from the prompt to the card and nowhere else.</summary>
-internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker, IPinPrompt prompt, ILogger<CardSignIn> log) : IDisposable
+internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker, IPinPrompt prompt, OneAtATime one, ILogger<CardSignIn> log)
 {
     internal enum Outcome { Proven, Refused, Cancelled, Busy, NotAttached, Unavailable }
-
-    private readonly SemaphoreSlim _one = new(1);
 
     /// <summary>Redeems a handle of the page. One at a time. The code is for the page; it is null unless proven.</summary>
     internal async Task<(Outcome Outcome, string? Code)> RunAsync(string handle, CancellationToken ct)
     {
         if (broker.Terminal is not { } terminal) return (Outcome.NotAttached, null);
-        if (!await _one.WaitAsync(0, ct)) return (Outcome.Busy, null);
+        if (!one.TryBegin()) return (Outcome.Busy, null);
         try
         {
             var claim = await broker.AskAsync(new() { ["type"] = "claim", ["handle"] = handle }, ct);
@@ -27,12 +25,15 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             RefusedByBroker(log, e.Message);
             return (e.Message == "broker.unavailable" ? Outcome.Unavailable : Outcome.Refused, null);
         }
-        finally { _one.Release(); }
+        finally { one.End(); }
     }
 
-    public void Dispose() => _one.Dispose();
-
-    private sealed record Claimed(string Terminal, string Id, string Nonce, string Client, int Number);
+    /// <param name="Nonce">What the card signs next; the broker gives another after each wrong PIN.</param>
+    private sealed record Claimed(string Terminal, string Id, string Nonce, string Client, int Number)
+    {
+        /// <summary>The PIN was printed: it must be replaced before anything else.</summary>
+        internal bool SetPin { get; init; }
+    }
 
     private async Task<(Outcome, string?)> ProveAsync(Claimed transaction, CancellationToken ct)
     {
@@ -44,7 +45,7 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             card = reader.Take();
             using var whilePresent = CancellationTokenSource.CreateLinkedTokenSource(ct, present);
             card.Begin();
-            await ShowPossessionAsync(card, transaction, whilePresent.Token);
+            transaction = transaction with { SetPin = await ShowPossessionAsync(card, transaction, whilePresent.Token) };
             return await AskPinAsync(card, transaction, whilePresent.Token);
         }
         catch (CardException e)
@@ -68,18 +69,19 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
     }
 
     /// <summary>9E: the card is here. The broker may refuse before any PIN try is spent.</summary>
-    private async Task ShowPossessionAsync(PivCard card, Claimed transaction, CancellationToken ct)
+    private async Task<bool> ShowPossessionAsync(PivCard card, Claimed transaction, CancellationToken ct)
     {
         var certificate = card.ReadCertificate(PivCard.Slot.Possession);
         var signature = card.Sign(PivCard.Slot.Possession, SignedFields.Encode(SignedFields.Possession, transaction.Nonce, transaction.Terminal));
-        await broker.AskAsync(new() { ["type"] = "possession", ["transaction"] = transaction.Id, ["certificate"] = Convert.ToBase64String(certificate), ["signature"] = Convert.ToBase64String(signature), ["triesLeft"] = card.TriesLeft() }, ct);
+        var answer = await broker.AskAsync(new() { ["type"] = "possession", ["transaction"] = transaction.Id, ["certificate"] = Convert.ToBase64String(certificate), ["signature"] = Convert.ToBase64String(signature), ["triesLeft"] = card.TriesLeft() }, ct);
+        return answer.TryGetProperty("setPin", out var set) && set.ValueKind == System.Text.Json.JsonValueKind.True;
     }
 
     private async Task<(Outcome, string?)> AskPinAsync(PivCard card, Claimed transaction, CancellationToken ct)
     {
         var description = $"業務: {transaction.Client}\n確認番号: {transaction.Number}\n画面の番号と同じときだけ、暗証番号を入力してください。";
         string? error = null;
-        while (true)
+        for (var failures = 0; ;)
         {
             var before = card.TriesLeft();
             if (before == 0) throw new CardException("card-blocked", "no PIN tries left");
@@ -94,18 +96,35 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             try
             {
                 if (pin.Length is < 6 or > 8 || pin.AsSpan().ContainsAnyExceptInRange((byte)'0', (byte)'9')) { error = "暗証番号は6〜8桁の数字です。"; continue; }
-                if (card.Verify(pin)) return await ProveAsync(card, transaction, before, ct);
+                if (card.Verify(pin)) return transaction.SetPin && !await ReplaceFirstPinAsync(card, pin, transaction, ct) ? (Outcome.Cancelled, null) : await ProveAsync(card, transaction, before, ct);
             }
             finally { CryptographicOperations.ZeroMemory(pin); }
             var left = card.TriesLeft();
-            var answer = await broker.AskAsync(new() { ["type"] = "pin-failed", ["transaction"] = transaction.Id, ["triesBefore"] = before, ["triesAfter"] = left }, ct);
+            // The card itself says that it was there: nobody can count failures against somebody whose card they do not have.
+            var present = card.Sign(PivCard.Slot.Possession, SignedFields.Encode(SignedFields.PinFailed, transaction.Nonce, transaction.Terminal, transaction.Id, failures.ToString(System.Globalization.CultureInfo.InvariantCulture)));
+            var answer = await broker.AskAsync(new() { ["type"] = "pin-failed", ["transaction"] = transaction.Id, ["triesBefore"] = before, ["triesAfter"] = left, ["signature"] = Convert.ToBase64String(present) }, ct);
+            failures++;
+            transaction = transaction with { Nonce = answer.GetProperty("nonce").GetString()! };
             error = left == 0 ? "暗証番号が違います。カードは使えなくなりました。" : $"暗証番号が違います。あと{answer.GetProperty("left").GetInt32()}回誤ると、この端末をしばらく使えなくなります(カードの残り {left} 回)。";
         }
     }
 
+    /// <summary>The printed PIN opens nothing but this: its owner types one of their own, twice.</summary>
+    private async Task<bool> ReplaceFirstPinAsync(PivCard card, byte[] printed, Claimed transaction, CancellationToken ct)
+    {
+        var fresh = await NewPin.AskAsync(prompt, "封緘用紙の暗証番号は、ここで新しいものに変えるまで使えません。", printed, ct);
+        if (fresh is null)
+        {
+            await CancelAsync(transaction, "cancelled");
+            return false;
+        }
+        try { card.ChangePin(printed, fresh); return card.Verify(fresh); }
+        finally { CryptographicOperations.ZeroMemory(fresh); }
+    }
+
     private async Task<(Outcome, string?)> ProveAsync(PivCard card, Claimed transaction, int triesBefore, CancellationToken ct)
     {
-        var signature = card.Sign(PivCard.Slot.SignIn, SignedFields.Encode(SignedFields.SignIn, transaction.Nonce, transaction.Terminal, transaction.Id));
+        var signature = card.Sign(PivCard.Slot.SignIn, SignedFields.Encode(transaction.SetPin ? SignedFields.FirstPinSet : SignedFields.SignIn, transaction.Nonce, transaction.Terminal, transaction.Id));
         var certificate = card.ReadCertificate(PivCard.Slot.SignIn);
         // The reset forgets the PIN; then the counter can be read, and nothing on this terminal can sign with it any more.
         card.Begin();

@@ -18,6 +18,22 @@ internal static class LoopbackEndpoint
         var operatorUser = options.OperatorUser.Length == 0 ? null : LoopbackCaller.IdOf(options.OperatorUser);
         app.Use((context, next) => RefuseStrangers(context, next, options, operatorUser));
         app.MapGet("/terminal", (BrokerStream broker) => Results.Json(new { terminal = broker.Terminal?.Id, name = broker.Terminal?.Name, attached = broker.Terminal is not null }));
+        app.MapPost("/card-work", async (HttpContext context, CardWork work) =>
+        {
+            if (!context.Request.HasJsonContentType()) return Problem(StatusCodes.Status415UnsupportedMediaType, "agent.json-only");
+            SignInRequest? request;
+            try { request = await context.Request.ReadFromJsonAsync<SignInRequest>(context.RequestAborted); }
+            catch (Exception e) when (e is System.Text.Json.JsonException or InvalidOperationException or NotSupportedException) { return Problem(StatusCodes.Status400BadRequest, "agent.malformed"); }
+            if (request?.Handle is not { } handle || !new Handle(handle).Fits) return Problem(StatusCodes.Status400BadRequest, "agent.malformed");
+            return await work.RunAsync(handle, context.RequestAborted) switch
+            {
+                CardWork.Outcome.Done => Results.Json(new { done = true }),
+                CardWork.Outcome.Busy => Problem(StatusCodes.Status409Conflict, "agent.busy"),
+                CardWork.Outcome.NotAttached => Problem(StatusCodes.Status503ServiceUnavailable, "agent.not-attached"),
+                CardWork.Outcome.Failed => Problem(StatusCodes.Status410Gone, "agent.failed"),
+                var other => throw new System.Diagnostics.UnreachableException($"{other}"),
+            };
+        });
         app.MapPost("/sign-in", async (HttpContext context, CardSignIn signIn) =>
         {
             if (!context.Request.HasJsonContentType()) return Problem(StatusCodes.Status415UnsupportedMediaType, "agent.json-only");

@@ -7,12 +7,12 @@ namespace AccessBroker.TerminalAgent;
 
 /// <summary>
 /// <c>card generate</c> and <c>card load</c>: the two halves of preparing a blank card at a reader, around 'AccessBroker cards issue'.
-/// First-day tools; the PIN manager's issuing station takes their place.
+/// For demonstrations and tests; the PIN manager's issuing station takes their place.
 /// </summary>
 internal static class PrepareCard
 {
     internal sealed record Keys(string Card, byte[] SignIn, byte[] Signature, byte[] Possession);
-    internal sealed record Certificates(byte[] SignIn, byte[] Signature, byte[] Possession);
+    internal sealed record Certificates(byte[] SignIn, byte[] Signature, byte[] Possession, byte[] ManagementKey, byte[] Puk);
 
     /// <summary>The vendors' factory management key of blank cards (3DES).</summary>
     private static readonly byte[] FactoryKey = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -26,8 +26,7 @@ internal static class PrepareCard
     }
 
     /// <summary>
-    /// Writes the certificates, sets the first PIN, and replaces the factory's PUK and management key by random ones that nobody keeps: whoever
-    /// knew them could set a PIN of their own. Such a card cannot be unblocked, only replaced; the issuing station will derive both in the HSM.
+    /// Writes the certificates, sets the first PIN, and replaces the factory's PUK and management key by those that the broker derived in the HSM.
     /// </summary>
     internal static void Load(PivCard card, Certificates certificates, string firstPin)
     {
@@ -37,9 +36,35 @@ internal static class PrepareCard
         card.WriteCertificate(PivCard.Slot.Signature, certificates.Signature);
         card.WriteCertificate(PivCard.Slot.Possession, certificates.Possession);
         card.ChangePin("123456"u8, Encoding.ASCII.GetBytes(firstPin));
-        card.ChangePuk("12345678"u8, RandomNumberGenerator.GetBytes(8));
-        card.ChangeManagementKey(RandomNumberGenerator.GetBytes(32));
+        card.ChangePuk("12345678"u8, certificates.Puk);
+        card.ChangeManagementKey(certificates.ManagementKey);
         card.Reset();
+    }
+
+    /// <summary>A card that was put in this moment is not there for the PC/SC service yet. Ours: 2 s.</summary>
+    private static readonly TimeSpan Insertion = TimeSpan.FromSeconds(2);
+
+    /// <summary>The same for work that waits for people.</summary>
+    internal static async Task<T> WithCardAsync<T>(string reader, Func<PivCard, Task<T>> work, TimeProvider time)
+    {
+        var pcsc = PlatformParts.Pcsc();
+        var context = pcsc.EstablishContext();
+        try
+        {
+            var (handle, protocol) = await ConnectAsync(pcsc, context, reader, time);
+            try { return await work(new PivCard(pcsc, handle, protocol)); }
+            finally { pcsc.Disconnect(handle); }
+        }
+        finally { pcsc.ReleaseContext(context); }
+    }
+
+    private static async Task<(nint Card, uint Protocol)> ConnectAsync(IPcsc pcsc, nint context, string reader, TimeProvider time)
+    {
+        for (var since = time.GetTimestamp(); ;)
+        {
+            try { return pcsc.ConnectExclusive(context, reader); }
+            catch (PcscException e) when (e.NoCard && time.GetElapsedTime(since) < Insertion) { await Task.Delay(TimeSpan.FromMilliseconds(100), time); }
+        }
     }
 
     /// <summary>Runs <paramref name="work"/> on the card in the named reader.</summary>

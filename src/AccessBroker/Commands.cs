@@ -5,6 +5,7 @@ using AccessBroker.History;
 using AccessBroker.Keys;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
+using AccessBroker.Setup;
 using AccessBroker.Terminals;
 using AccessBroker.Web;
 using Npgsql;
@@ -18,6 +19,7 @@ internal static class Commands
         AccessBroker serve                             the server
         AccessBroker migrate                           brings the database up to date, as the owner role
         AccessBroker keys create                       makes the HSM keys and the CA certificates, through the ceremony socket
+        AccessBroker init FILE                         the first day: first administrator, PIN manager and station (JSON), prints their codes, once
         AccessBroker seed FILE                         people, terminals, grants and relying parties of a JSON file, as the owner role
         AccessBroker terminals enrolment-code TERMINAL prints a one-time code for the terminal's agent
         AccessBroker cards issue PERSON < KEYS         certifies a card's keys (JSON), prints the certificates (JSON)
@@ -46,6 +48,13 @@ internal static class Commands
             case ["keys", "create"]:
                 await KeyCeremony.CreateAsync(hsm, broker.CaDirectory, TimeProvider.System, ct);
                 return 0;
+            case ["init", var file]:
+                await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
+                {
+                    var codes = await FirstDay.BeginAsync(owner, JsonSerializer.Deserialize<FirstDay.Given>(await File.ReadAllTextAsync(file, ct), JsonSerializerOptions.Web)!, TimeProvider.System, ct);
+                    await Console.Out.WriteLineAsync($"administrator {codes.Administrator}\npin-manager {codes.PinManager}\nenrolment {codes.Enrolment}\nopen within 8 hours, at the station: {broker.Issuer}/setup");
+                }
+                return 0;
             case ["seed", var file]:
                 await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner))) await Seed.RunAsync(owner, JsonSerializer.Deserialize<Seed.City>(await File.ReadAllTextAsync(file, ct), JsonSerializerOptions.Web)!, TimeProvider.System, ct);
                 return 0;
@@ -61,7 +70,7 @@ internal static class Commands
                 await Console.Out.WriteLineAsync(JsonSerializer.Serialize(await services.GetRequiredService<IssueCard>().RunAsync(keys, PersonId.Parse(person), ct), Ids));
                 return 0;
             case ["cards", "lost", var card]:
-                if (await services.GetRequiredService<ReportLostCard>().RunAsync(CardId.Parse(card), ct)) return 0;
+                if (await CardChange.NarrowAsync(services.GetRequiredService<CardChange>(), services.GetRequiredService<HistorySpool>(), CardId.Parse(card), "report-lost", "紛失届", CardChange.Clock, new Dictionary<string, string>())) return 0;
                 await Console.Error.WriteLineAsync("AccessBroker: no such card");
                 return 1;
             default:
@@ -79,7 +88,7 @@ internal static class Commands
         services.AddHistory(broker.DataDirectory);
         services.AddKeys(hsm, broker.CaDirectory);
         services.AddSessions(broker.PolicyDirectory, broker.Node);
-        services.AddCards();
+        services.AddCards(broker.PolicyDirectory);
         services.AddSingleton<EnrolTerminal>();
         return services.BuildServiceProvider();
     }

@@ -3,15 +3,22 @@ using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Oidc;
 using AccessBroker.People;
+using AccessBroker.Primitives;
+using AccessBroker.Registers;
 using AccessBroker.Terminals;
 
 namespace AccessBroker;
 
-/// <summary>Fills an empty register from a file: the first day, the demo city, the tests. All or nothing; ids that exist already stop it.</summary>
+/// <summary>Fills the registers from a file: the demo city, the tests; with <c>clients</c> only, relying parties of a real one. All or nothing; ids that exist already stop it.</summary>
 internal static class Seed
 {
-    internal sealed record City(IReadOnlyList<Person> People, IReadOnlyList<Place> Terminals, IReadOnlyList<Grant> Grants, Dictionary<string, JsonElement> Clients);
-    internal sealed record Person(string Id, string Name, string Section, string Post, string Role, DateTimeOffset? ValidUntil);
+    internal sealed record City(Dictionary<string, JsonElement> Clients)
+    {
+        public IReadOnlyList<Person> People { get; init; } = [];
+        public IReadOnlyList<Place> Terminals { get; init; } = [];
+        public IReadOnlyList<Grant> Grants { get; init; } = [];
+    }
+    internal sealed record Person(string Id, string Name, string Section, string Post, string? Role, DateTimeOffset? ValidUntil, string? Kana = null, string? StaffNumber = null, string? Employment = null, IReadOnlyList<string>? Roles = null);
     internal sealed record Place(string Id, string Name, string ResponsiblePerson, string Location, string System, string Address);
     internal sealed record Grant(string Terminal, string Person, string ApprovedBy, string Reason);
 
@@ -20,9 +27,11 @@ internal static class Seed
         var from = time.GetUtcNow().AddMinutes(-1);
         await using var work = await store.BeginAsync(ct);
         foreach (var p in city.People)
-            await PeopleRegister.AddAsync(work, new() { Id = p.Id, Name = p.Name, ValidFrom = from, ValidUntil = p.ValidUntil?.ToUniversalTime(), Posts = { new() { Person = p.Id, Post = p.Post, Section = p.Section, Role = p.Role, ValidFrom = from } } }, ct);
+            await PeopleChanges.AddAsync(work, PersonId.Parse(p.Id), p.Name, p.Kana ?? "", p.StaffNumber, p.Employment ?? "regular", null, from, p.ValidUntil?.ToUniversalTime(), (p.Roles ?? [p.Role!]).Select(role => new HeldPost(p.Post, p.Section, role)), ct);
+        foreach (var p in city.People.Where(p => p.Role != "operator"))
+            work.Enter("privileged", $"{p.Id}/post", "役職", "setup", new Dictionary<string, string> { ["person"] = p.Id, ["role"] = string.Join(' ', p.Roles ?? [p.Role!]), ["from"] = Web.JapaneseTime.Precise(from), ["reason"] = $"{p.Section} {p.Post}" }, from);
         var register = TerminalRegister.Context(work);
-        register.AddRange(city.Terminals.Select(t => new TerminalRow { Id = t.Id, Name = t.Name, ResponsiblePerson = t.ResponsiblePerson, Place = t.Location, System = t.System, Address = t.Address, State = "in-use" }));
+        register.AddRange(city.Terminals.Select(t => new TerminalRow { Id = t.Id, Name = t.Name, ResponsiblePerson = t.ResponsiblePerson, Place = t.Location, System = t.System, Address = t.Address, State = "in-use", ChangedAt = from }));
         await register.SaveChangesAsync(ct);
         register.AddRange(city.Grants.Select(g => new GrantRow { Terminal = g.Terminal, Person = g.Person, ApprovedBy = g.ApprovedBy, Reason = g.Reason, ValidFrom = from }));
         await register.SaveChangesAsync(ct);

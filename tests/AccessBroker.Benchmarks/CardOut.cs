@@ -15,7 +15,7 @@ internal static class CardOut
     internal sealed class City : BrokerHost
     {
         protected override int NodeCount => 2;
-        protected override void ChangePolicies(string directory) => Policies.LiftRateLimit(directory);
+        protected override void ChangePolicies(string directory) => CrowdedCity.LiftRateLimit(directory);
     }
 
     internal static async Task<Result> RunAsync()

@@ -15,7 +15,7 @@ internal static class SignIn
 
     private sealed class City : BrokerHost
     {
-        protected override void ChangePolicies(string directory) => Policies.LiftRateLimit(directory);
+        protected override void ChangePolicies(string directory) => CrowdedCity.LiftRateLimit(directory);
     }
 
     internal static async Task<Result> RunAsync()
@@ -91,15 +91,5 @@ internal static class SignIn
         var (before, n) = (Process.GetCurrentProcess().TotalProcessorTime, 10);
         for (var i = 0; i < n; i++) Rfc2898DeriveBytes.Pbkdf2("correct horse battery staple"u8, salt, 600_000, HashAlgorithmName.SHA256, 32);
         return n / (Process.GetCurrentProcess().TotalProcessorTime - before).TotalSeconds;
-    }
-}
-
-internal static class Policies
-{
-    /// <summary>All terminals of a benchmark share one address; in a city each has its own.</summary>
-    internal static void LiftRateLimit(string directory)
-    {
-        var file = Path.Combine(directory, "sign-in.yaml");
-        File.WriteAllText(file, File.ReadAllText(file).Replace("attempts-per-minute: 600", "attempts-per-minute: 100000", StringComparison.Ordinal));
     }
 }

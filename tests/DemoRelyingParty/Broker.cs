@@ -61,18 +61,30 @@ internal sealed class Broker(Settings settings) : IDisposable
         return JsonElement.Parse(await response.EnsureSuccessStatusCode().Content.ReadAsStringAsync());
     }
 
+    /// <summary>The session that a logout token names (§2.6 of Back-Channel Logout 1.0); null: not a good one.</summary>
+    internal async Task<string?> VerifyLogoutAsync(string token)
+    {
+        if (token.Split('.').Length != 3 || await ReadAsync(token, "logout+jwt") is not { } claims) return null;
+        var fits = claims.GetProperty("iss").GetString() == settings.Issuer && claims.GetProperty("aud").GetString() == settings.ClientId && !claims.TryGetProperty("nonce", out _)
+            && claims.GetProperty("exp").GetInt64() > DateTimeOffset.UtcNow.ToUnixTimeSeconds() && claims.GetProperty("events").TryGetProperty("http://schemas.openid.net/event/backchannel-logout", out _);
+        return fits ? claims.GetProperty("sid").GetString() : null;
+    }
+
     /// <summary>OpenID Connect Core §3.1.3.7: signature by a published key, issuer, audience, expiry, nonce.</summary>
-    private async Task<JsonElement?> VerifyAsync(string token, string nonce)
+    private async Task<JsonElement?> VerifyAsync(string token, string nonce) =>
+        await ReadAsync(token, "JWT") is { } claims && claims.GetProperty("iss").GetString() == settings.Issuer && claims.GetProperty("aud").GetString() == settings.ClientId && claims.GetProperty("nonce").GetString() == nonce
+            && claims.GetProperty("exp").GetInt64() > DateTimeOffset.UtcNow.ToUnixTimeSeconds() ? claims : null;
+
+    /// <summary>The claims of a token of that type, signed by a published key.</summary>
+    private async Task<JsonElement?> ReadAsync(string token, string type)
     {
         var parts = token.Split('.');
         var jwks = JsonElement.Parse(await _http.GetStringAsync(settings.Issuer + "/.well-known/jwks.json"));
         var header = JsonElement.Parse(Base64Url.DecodeFromChars(parts[0]));
         var jwk = jwks.GetProperty("keys").EnumerateArray().Single(k => k.GetProperty("kid").GetString() == header.GetProperty("kid").GetString());
         using var key = ECDsa.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = new() { X = Base64Url.DecodeFromChars(jwk.GetProperty("x").GetString()), Y = Base64Url.DecodeFromChars(jwk.GetProperty("y").GetString()) } });
-        if (header.GetProperty("alg").GetString() != "ES256" || !key.VerifyData(Encoding.ASCII.GetBytes($"{parts[0]}.{parts[1]}"), Base64Url.DecodeFromChars(parts[2]), HashAlgorithmName.SHA256)) return null;
-        var claims = JsonElement.Parse(Base64Url.DecodeFromChars(parts[1]));
-        return claims.GetProperty("iss").GetString() == settings.Issuer && claims.GetProperty("aud").GetString() == settings.ClientId && claims.GetProperty("nonce").GetString() == nonce
-            && claims.GetProperty("exp").GetInt64() > DateTimeOffset.UtcNow.ToUnixTimeSeconds() ? claims : null;
+        return header.GetProperty("typ").GetString() == type && header.GetProperty("alg").GetString() == "ES256" && key.VerifyData(Encoding.ASCII.GetBytes($"{parts[0]}.{parts[1]}"), Base64Url.DecodeFromChars(parts[2]), HashAlgorithmName.SHA256)
+            ? JsonElement.Parse(Base64Url.DecodeFromChars(parts[1])) : null;
     }
 
     private static X509ChainPolicy Trust(string file)

@@ -20,6 +20,13 @@ internal sealed class Sessions
         internal bool Waiting { get; set; }
     }
 
+    /// <summary>The broker said that this session has ended (OpenID Connect Back-Channel Logout 1.0).</summary>
+    internal void End(string sid)
+    {
+        foreach (var session in _sessions.Values)
+            if (session.Tokens is { } tokens && tokens.Claims.GetProperty("sid").GetString() == sid) (session.Tokens, session.Ended) = (null, Pages.Over);
+    }
+
     private const string Cookie = "__Host-koseki";
     private readonly ConcurrentDictionary<string, Session> _sessions = new();
 
@@ -83,6 +90,13 @@ internal static class Pages
             await CheckAsync(broker, session);
             return Results.Json(new { state = session.Tokens is null ? "closed" : session.Waiting ? "waiting" : "open" });
         });
+        app.MapPost("/backchannel-logout", async (HttpContext context) =>
+        {
+            var form = await context.Request.ReadFormAsync();
+            if (await broker.VerifyLogoutAsync(form["logout_token"].ToString()) is not { } sid) return Results.BadRequest();
+            sessions.End(sid);
+            return Results.Ok();
+        });
         app.MapGet("/sign-out", (HttpContext context) =>
         {
             var session = sessions.Of(context);
@@ -107,7 +121,7 @@ internal static class Pages
         catch (Exception e) when (e is HttpRequestException or TaskCanceledException) { session.Waiting = true; }
     }
 
-    private const string Over = "操作識別カードが抜かれたため、業務を終了しました。";
+    internal const string Over = "操作識別カードが抜かれたため、業務を終了しました。";
 
     private const string Wait = """<p class="ended" id="waiting" role="status">認証サーバーに確かめています。数秒で戻ります。</p>""";
 

@@ -72,6 +72,30 @@ internal sealed class PivCard(IPcsc pcsc, nint card, uint protocol)
         Require(Send(0x87, algorithm, 0x9B, Tlv.Encode(0x7C, Tlv.Encode(0x82, answer(challenge)))), "9B response");
     }
 
+    /// <summary>The card's challenge for an external authentication with its management key (9B).</summary>
+    internal byte[] Challenge(byte algorithm) => Send(0x87, algorithm, 0x9B, Tlv.Encode(0x7C, Tlv.Encode(0x81, []))) is { Status: 0x9000 } answer ? Tlv.Find(Tlv.Find(answer.Data, 0x7C), 0x81) : [];
+
+    /// <summary>The answer to it. False: that is not its management key.</summary>
+    internal bool Authenticate(byte algorithm, byte[] response) => Send(0x87, algorithm, 0x9B, Tlv.Encode(0x7C, Tlv.Encode(0x82, response))).Status == 0x9000;
+
+    /// <summary>The manufacturer's number in hex (vendors' instruction F8); empty when the card has none.</summary>
+    internal string ReadSerial() => Send(0xF8, 0x00, 0x00, []) is { Status: 0x9000, Data: { Length: > 0 and <= 16 } serial } ? Convert.ToHexStringLower(serial) : "";
+
+    /// <summary>RESET RETRY COUNTER: a new PIN by the PUK. False: wrong PUK, which costs one of its tries.</summary>
+    internal bool ResetPin(ReadOnlySpan<byte> puk, ReadOnlySpan<byte> pin)
+    {
+        Span<byte> blocks = stackalloc byte[16];
+        blocks.Fill(0xFF);
+        puk.CopyTo(blocks);
+        pin.CopyTo(blocks[8..]);
+        try
+        {
+            var (_, status) = Send(0x2C, 0x00, 0x80, blocks);
+            return status == 0x9000 || (status == 0x6983 || (status & 0xFFF0) == 0x63C0 ? false : throw new CardException("card-unreadable", $"RESET RETRY COUNTER: {status:X4}"));
+        }
+        finally { CryptographicOperations.ZeroMemory(blocks); }
+    }
+
     /// <summary>Makes a P-256 key on the card; returns its SubjectPublicKeyInfo. Needs the management key.</summary>
     internal byte[] Generate(Slot slot)
     {
@@ -95,7 +119,7 @@ internal sealed class PivCard(IPcsc pcsc, nint card, uint protocol)
     internal void ChangePuk(ReadOnlySpan<byte> current, ReadOnlySpan<byte> changed) => ChangeReference(0x81, current, changed);
 
     /// <summary>Sets the management key to AES-256. Vendors' instruction FF, as the YubiKey has it. Needs the current one.</summary>
-    internal void ChangeManagementKey(ReadOnlySpan<byte> aes256) => Require(Send(0xFF, 0xFF, 0xFF, [0x0C, 0x9B, 0x20, .. aes256]), "SET MANAGEMENT KEY");
+    internal void ChangeManagementKey(byte[] aes256) => Require(Send(0xFF, 0xFF, 0xFF, [0x0C, 0x9B, 0x20, .. aes256]), "SET MANAGEMENT KEY");
 
     private void ChangeReference(byte which, ReadOnlySpan<byte> current, ReadOnlySpan<byte> changed)
     {

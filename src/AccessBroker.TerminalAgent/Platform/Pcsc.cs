@@ -27,6 +27,8 @@ internal sealed class PcscException : Exception
     public PcscException(string message, Exception inner) : base(message, inner) { }
     internal PcscException(string function, uint code) : base($"{function}: 0x{code:X8}") => Code = code;
     internal uint Code { get; }
+    /// <summary>The reader is empty.</summary>
+    internal bool NoCard => Code == NoSmartcard;
     /// <summary>The card or its reader is gone.</summary>
     internal bool Gone => Code is RemovedCard or NoSmartcard or ReaderUnavailable or NoService or UnknownReader or NoReaders;
 }

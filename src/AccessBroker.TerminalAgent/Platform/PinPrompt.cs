@@ -2,8 +2,9 @@ namespace AccessBroker.TerminalAgent.Platform;
 
 /// <summary>What the prompt shows.</summary>
 /// <param name="Description">Relying party and number: what the person compares.</param>
+/// <param name="Prompt">What is to be typed.</param>
 /// <param name="Error">What was wrong with the last try; null at first.</param>
-internal sealed record PinQuestion(string Description, string? Error);
+internal sealed record PinQuestion(string Description, string? Error, string Prompt = "暗証番号");
 
 /// <summary>Asks for the PIN outside the browser.</summary>
 internal interface IPinPrompt

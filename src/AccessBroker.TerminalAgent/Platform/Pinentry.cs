@@ -19,7 +19,7 @@ internal sealed class Pinentry(string program) : IPinPrompt
         {
             var (input, output) = (process.StandardInput.BaseStream, process.StandardOutput.BaseStream);
             if (await ReadAsync(output) is not { Ok: true }) return null;
-            string?[] commands = ["SETTITLE AccessBroker", "SETDESC " + Escape(question.Description), "SETPROMPT " + Escape("暗証番号"), question.Error is { } error ? "SETERROR " + Escape(error) : null];
+            string?[] commands = ["SETTITLE AccessBroker", "SETDESC " + Escape(question.Description), "SETPROMPT " + Escape(question.Prompt), question.Error is { } error ? "SETERROR " + Escape(error) : null];
             foreach (var command in commands.OfType<string>())
                 if (await SendAsync(input, output, command) is not { Ok: true }) return null;
             var answer = await SendAsync(input, output, "GETPIN");

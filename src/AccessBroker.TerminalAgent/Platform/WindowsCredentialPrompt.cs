@@ -29,7 +29,7 @@ internal sealed unsafe partial class WindowsCredentialPrompt : IPinPrompt
         uint package = 0, blobSize;
         var save = 0;
         void* blob;
-        fixed (char* message = $"{question.Error}\n{question.Description}".Trim(), caption = "AccessBroker")
+        fixed (char* message = $"{question.Error}\n{question.Description}\n{question.Prompt}".Trim(), caption = "AccessBroker")
         {
             var info = new UiInfo { Size = sizeof(UiInfo), Message = message, Caption = caption };
             var code = CredUIPromptForWindowsCredentialsW(&info, 0, &package, null, 0, &blob, &blobSize, &save, Generic);

@@ -13,6 +13,7 @@ internal static class AuthorizationSlice
     {
         services.AddPolicy<RolesPolicy>(policyDirectory, "roles");
         services.AddAuthorization();
+        services.AddSingleton<Permissions>();
         services.AddSingleton<IAuthorizationPolicyProvider, OperationPolicyProvider>();
         services.AddSingleton<IAuthorizationHandler, OperationHandler>();
     }

@@ -8,7 +8,7 @@ namespace AccessBroker.Database;
 
 /// <summary>An interpolated SQL text: every hole becomes a parameter, so a value can never become SQL.</summary>
 [InterpolatedStringHandler]
-public sealed class Sql(int literalLength, int formattedCount)
+public sealed partial class Sql(int literalLength, int formattedCount)
 {
     private readonly StringBuilder _text = new(literalLength + (4 * formattedCount));
     private readonly List<NpgsqlParameter> _parameters = new(formattedCount);
@@ -38,6 +38,18 @@ public sealed class Sql(int literalLength, int formattedCount)
         _parameters.Add(new NpgsqlParameter { Value = (object?)value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Jsonb });
         _text.Append('$').Append(_parameters.Count);
     }
+
+    /// <summary>For the compiler: a part of a statement, with its own holes.</summary>
+    public void AppendFormatted(Sql part)
+    {
+        var before = _parameters.Count;
+        _text.Append(Hole().Replace(part._text.ToString(), hole => $"${before + int.Parse(hole.ValueSpan[1..], System.Globalization.CultureInfo.InvariantCulture)}"));
+        // Clone: a parameter belongs to one command.
+        _parameters.AddRange(part._parameters.Select(p => p.Clone()));
+    }
+
+    [System.Text.RegularExpressions.GeneratedRegex(@"\$[0-9]+")]
+    private static partial System.Text.RegularExpressions.Regex Hole();
 
     internal NpgsqlBatchCommand ToBatchCommand()
     {

@@ -9,6 +9,7 @@ internal static class HistorySlice
         services.AddSingleton(p => new HistorySpool(dataDirectory, p.GetRequiredService<Store>(), p.GetRequiredService<VitalStore>(), p.GetRequiredService<ILogger<HistorySpool>>()));
         services.AddHostedService(p => p.GetRequiredService<HistorySpool>());
         services.AddSingleton<Coalescer>();
+        services.AddSingleton(new Web.MenuEntry("操作履歴", "/history", 75, ["history.read"]));
         services.AddSingleton<Web.IHealthReport, HistoryHealth>();
         services.AddHostedService(p => p.GetRequiredService<Coalescer>());
     }

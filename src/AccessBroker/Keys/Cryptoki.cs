@@ -7,14 +7,14 @@ namespace AccessBroker.Keys;
 internal static unsafe class Cryptoki
 {
     internal const nuint Ok = 0x0, DeviceError = 0x30, AttributeSensitive = 0x11, AttributeTypeInvalid = 0x12, UserAlreadyLoggedIn = 0x100;
-    internal const nuint ClassPublicKey = 2, ClassPrivateKey = 3;
-    internal const nuint MechanismEcKeyPairGen = 0x1040, MechanismEcdsa = 0x1041;
+    internal const nuint ClassPublicKey = 2, ClassPrivateKey = 3, ClassSecretKey = 4, GenericSecret = 0x10;
+    internal const nuint MechanismEcKeyPairGen = 0x1040, MechanismEcdsa = 0x1041, MechanismGenericSecretKeyGen = 0x350, MechanismSha256Hmac = 0x251;
     internal const nuint OsLocking = 2, SerialSession = 4, ReadWriteSession = 2, UserNormal = 1;
 
     internal enum Attribute : ulong
     {
         Class = 0x0, Token = 0x1, Private = 0x2, Label = 0x3, KeyType = 0x100, Id = 0x102, Sensitive = 0x103, Encrypt = 0x104, Decrypt = 0x105,
-        Wrap = 0x106, Unwrap = 0x107, Sign = 0x108, SignRecover = 0x109, Verify = 0x10A, Derive = 0x10C, Extractable = 0x162, Local = 0x163,
+        Wrap = 0x106, Unwrap = 0x107, Sign = 0x108, SignRecover = 0x109, Verify = 0x10A, Derive = 0x10C, ValueLength = 0x161, Extractable = 0x162, Local = 0x163,
         NeverExtractable = 0x164, AlwaysSensitive = 0x165, Modifiable = 0x170, EcParams = 0x180, EcPoint = 0x181,
     }
 
@@ -58,7 +58,8 @@ internal static unsafe class Cryptoki
         internal delegate* unmanaged<nuint, Mechanism*, nuint, nuint> SignInit;
         internal delegate* unmanaged<nuint, byte*, nuint, byte*, nuint*, nuint> Sign;
         internal void* SignUpdate, SignFinal, SignRecoverInit, SignRecover, VerifyInit, Verify, VerifyUpdate, VerifyFinal, VerifyRecoverInit, VerifyRecover;
-        internal void* DigestEncryptUpdate, DecryptDigestUpdate, SignEncryptUpdate, DecryptVerifyUpdate, GenerateKey;
+        internal void* DigestEncryptUpdate, DecryptDigestUpdate, SignEncryptUpdate, DecryptVerifyUpdate;
+        internal delegate* unmanaged<nuint, Mechanism*, AttributeValue*, nuint, nuint*, nuint> GenerateKey;
         internal delegate* unmanaged<nuint, Mechanism*, AttributeValue*, nuint, AttributeValue*, nuint, nuint*, nuint*, nuint> GenerateKeyPair;
         internal void* WrapKey, UnwrapKey, DeriveKey, SeedRandom, GenerateRandom, GetFunctionStatus, CancelFunction, WaitForSlotEvent;
     }

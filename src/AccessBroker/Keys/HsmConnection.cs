@@ -35,6 +35,8 @@ internal sealed partial class HsmConnection
 
     internal byte[] Sign(HsmKey key, byte[] digest) => _session!.SignEcdsa(key, _privateKeys[key], digest);
 
+    internal byte[] Mac(HsmKey key, byte[] data) => _session!.Mac(key, _privateKeys[key], data);
+
     internal byte[] PublicKey(HsmKey key)
     {
         var point = _session!.Read(key, _session.Find(key, Cryptoki.ClassPublicKey), Cryptoki.Attribute.EcPoint);
@@ -112,16 +114,16 @@ internal sealed partial class HsmConnection
         try
         {
             foreach (var token in _options.Keys.Select(k => k.Token).Distinct()) session.Open(token, _options.PinFile, readWrite: false);
-            foreach (var key in _options.Keys) _privateKeys[key] = Require(session, key);
+            foreach (var key in _options.Keys) _privateKeys[key] = Require(session, key, _options.MacKeys.Contains(key));
         }
         catch { session.Dispose(); throw; }
         _session = session;
     }
 
-    /// <summary>Finds a private key and refuses it unless it is sensitive, was never extractable and can only sign. <clause>MOJ 第5-5(1)</clause></summary>
-    private static nuint Require(Pkcs11Session session, HsmKey key)
+    /// <summary>Finds a private or secret key and refuses it unless it is sensitive, was never extractable and can only sign. <clause>MOJ 第5-5(1)</clause></summary>
+    private static nuint Require(Pkcs11Session session, HsmKey key, bool secret)
     {
-        var handle = session.Find(key, Cryptoki.ClassPrivateKey);
+        var handle = session.Find(key, secret ? Cryptoki.ClassSecretKey : Cryptoki.ClassPrivateKey);
         (Cryptoki.Attribute Attribute, byte Value)[] required =
         [
             (Cryptoki.Attribute.Sensitive, 1), (Cryptoki.Attribute.AlwaysSensitive, 1), (Cryptoki.Attribute.NeverExtractable, 1), (Cryptoki.Attribute.Extractable, 0),

@@ -16,6 +16,9 @@ public interface IHsm
     /// <summary>ECDSA P-256 over a SHA-256 digest of 32 bytes: r ‖ s, 64 bytes. Throws <see cref="HsmUnavailableException"/> within the deadline.</summary>
     Task<byte[]> SignAsync(HsmKey key, byte[] digest, CancellationToken ct);
 
+    /// <summary>HMAC with SHA-256 over <paramref name="data"/>, 32 bytes: what is derived for a card. Throws <see cref="HsmUnavailableException"/> within the deadline.</summary>
+    Task<byte[]> MacAsync(HsmKey key, byte[] data, CancellationToken ct);
+
     /// <summary>The public half: SubjectPublicKeyInfo, DER. Throws <see cref="HsmUnavailableException"/> within the deadline.</summary>
     Task<byte[]> PublicKeyAsync(HsmKey key, CancellationToken ct);
 }
@@ -65,11 +68,18 @@ public sealed class HsmOptions
     /// <summary>CKA_ID, hex, of the terminal CA's key. Default 02.</summary>
     public string TerminalCaKeyId { get; set; } = "02";
 
+    /// <summary>CKA_ID, hex, of the secret from which management keys and PUKs of cards are derived. Default 03.</summary>
+    public string CardSecretKeyId { get; set; } = "03";
+
     /// <summary>Signs ID tokens.</summary>
     public HsmKey TokenKey => new(SigningToken, TokenKeyId);
     /// <summary>Signs operator-card certificates.</summary>
     public HsmKey OperatorCardCaKey => new(CaToken, OperatorCardCaKeyId);
     /// <summary>Signs terminal certificates.</summary>
     public HsmKey TerminalCaKey => new(CaToken, TerminalCaKeyId);
-    internal IReadOnlyList<HsmKey> Keys => [TokenKey, OperatorCardCaKey, TerminalCaKey];
+    /// <summary>Derives management keys and PUKs of cards.</summary>
+    public HsmKey CardSecretKey => new(CaToken, CardSecretKeyId);
+    internal IReadOnlyList<HsmKey> SigningKeys => [TokenKey, OperatorCardCaKey, TerminalCaKey];
+    internal IReadOnlyList<HsmKey> MacKeys => [CardSecretKey];
+    internal IEnumerable<HsmKey> Keys => SigningKeys.Concat(MacKeys);
 }

@@ -13,17 +13,24 @@ internal static class KeyCeremony
         using (var session = new Pkcs11Session(options.Module, options.Environment))
         {
             foreach (var token in options.Keys.Select(k => k.Token).Distinct()) session.Open(token, options.PinFile, readWrite: true);
-            foreach (var key in options.Keys)
-            {
-                try { session.Find(key, Cryptoki.ClassPrivateKey); }
-                catch (HsmKeyRefusedException) { session.GenerateSigningKey(key, Label(options, key)); continue; }
-                throw new InvalidOperationException($"{key} exists already; nothing was changed");
-            }
+            foreach (var key in options.Keys) if (Exists(session, key)) throw new InvalidOperationException($"{key} exists already; nothing was changed");
+            foreach (var key in options.SigningKeys) session.GenerateSigningKey(key, Label(options, key));
+            foreach (var key in options.MacKeys) session.GenerateMacKey(key, "card-secret");
         }
         await using var hsm = new Pkcs11Hsm(options, Microsoft.Extensions.Logging.Abstractions.NullLogger<Pkcs11Hsm>.Instance);
         Directory.CreateDirectory(caDirectory);
         await CreateRootAsync(hsm, options.OperatorCardCaKey, "AccessBroker Operator Card CA", Path.Combine(caDirectory, CertificateAuthorities.OperatorCardFile), time, ct);
         await CreateRootAsync(hsm, options.TerminalCaKey, "AccessBroker Terminal CA", Path.Combine(caDirectory, CertificateAuthorities.TerminalFile), time, ct);
+    }
+
+    private static bool Exists(Pkcs11Session session, HsmKey key)
+    {
+        foreach (var kind in (nuint[])[Cryptoki.ClassPrivateKey, Cryptoki.ClassSecretKey])
+        {
+            try { session.Find(key, kind); return true; }
+            catch (HsmKeyRefusedException) { /* none of this kind */ }
+        }
+        return false;
     }
 
     private static string Label(HsmOptions options, HsmKey key) => key == options.TokenKey ? "token-signing" : key == options.OperatorCardCaKey ? "operator-card-ca" : "terminal-ca";

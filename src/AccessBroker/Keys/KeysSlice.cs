@@ -9,6 +9,7 @@ internal static class KeysSlice
         services.AddSingleton<IHsm>(p => p.GetRequiredService<Pkcs11Hsm>());
         services.AddSingleton(p => new CertificateAuthorities(p.GetRequiredService<IHsm>(), options, caDirectory));
         services.AddSingleton<TokenSigner>();
+        services.AddSingleton<CardSecrets>();
         services.AddSingleton<Web.IHealthReport, HsmHealth>();
     }
 }

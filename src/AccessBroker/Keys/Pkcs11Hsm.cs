@@ -39,10 +39,13 @@ public sealed partial class Pkcs11Hsm : IHsm, IAsyncDisposable
         digest.Length == 32 ? CallAsync($"sign with {key}", c => c.Sign(key, digest), ct) : throw new ArgumentException("not a SHA-256 digest", nameof(digest));
 
     /// <inheritdoc/>
+    public Task<byte[]> MacAsync(HsmKey key, byte[] data, CancellationToken ct) => CallAsync($"derive with {key}", c => c.Mac(key, data), ct);
+
+    /// <inheritdoc/>
     public Task<byte[]> PublicKeyAsync(HsmKey key, CancellationToken ct) => CallAsync($"read the public key {key}", c => c.PublicKey(key), ct);
 
     /// <summary>Connects once and checks every key. Throws <see cref="HsmKeyRefusedException"/> or <see cref="HsmUnavailableException"/>.</summary>
-    public async Task CheckAsync(CancellationToken ct) { foreach (var key in _options.Keys) await PublicKeyAsync(key, ct); }
+    public async Task CheckAsync(CancellationToken ct) { foreach (var key in _options.SigningKeys) await PublicKeyAsync(key, ct); }
 
     private async Task<byte[]> CallAsync(string what, Func<HsmConnection, byte[]> work, CancellationToken ct)
     {

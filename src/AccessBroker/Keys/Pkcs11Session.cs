@@ -134,6 +134,37 @@ internal sealed unsafe class Pkcs11Session : IDisposable
         }
     }
 
+    /// <summary>HMAC with SHA-256: 32 bytes.</summary>
+    internal byte[] Mac(HsmKey key, nuint handle, ReadOnlySpan<byte> data)
+    {
+        var mechanism = new Mechanism { Type = MechanismSha256Hmac };
+        Check("C_SignInit", _f->SignInit(_sessions[key.Token], &mechanism, handle));
+        var mac = new byte[32];
+        nuint length = 32;
+        fixed (byte* d = data, m = mac) Check("C_Sign", _f->Sign(_sessions[key.Token], d, (nuint)data.Length, m, &length));
+        return length == 32 ? mac : throw new Pkcs11Exception($"C_Sign: {length} bytes instead of 32");
+    }
+
+    /// <summary>Makes a secret of 32 bytes that can only make codes (HMAC) and never leaves the token.</summary>
+    internal void GenerateMacKey(HsmKey key, string label)
+    {
+        byte yes = 1, no = 0;
+        nuint length = 32, type = GenericSecret;
+        var (id, name) = (key.Id, Encoding.UTF8.GetBytes(label));
+        fixed (byte* idBytes = id, nameBytes = name)
+        {
+            AttributeValue Of(Cryptoki.Attribute attribute, void* value, int size) => new() { Type = (nuint)attribute, Value = value, Length = (nuint)size };
+            var (on, off) = ((nint)(&yes), (nint)(&no));
+            AttributeValue Flag(Cryptoki.Attribute attribute, bool set) => Of(attribute, (byte*)(set ? on : off), 1);
+            AttributeValue[] template = [Of(Cryptoki.Attribute.KeyType, &type, sizeof(nuint)), Of(Cryptoki.Attribute.ValueLength, &length, sizeof(nuint)), Of(Cryptoki.Attribute.Id, idBytes, id.Length), Of(Cryptoki.Attribute.Label, nameBytes, name.Length),
+                Flag(Cryptoki.Attribute.Token, true), Flag(Cryptoki.Attribute.Private, true), Flag(Cryptoki.Attribute.Sensitive, true), Flag(Cryptoki.Attribute.Extractable, false), Flag(Cryptoki.Attribute.Sign, true), Flag(Cryptoki.Attribute.Verify, false),
+                Flag(Cryptoki.Attribute.Encrypt, false), Flag(Cryptoki.Attribute.Decrypt, false), Flag(Cryptoki.Attribute.Wrap, false), Flag(Cryptoki.Attribute.Unwrap, false), Flag(Cryptoki.Attribute.Derive, false), Flag(Cryptoki.Attribute.Modifiable, false)];
+            var mechanism = new Mechanism { Type = MechanismGenericSecretKeyGen };
+            nuint handle;
+            fixed (AttributeValue* t = template) Check("C_GenerateKey", _f->GenerateKey(_sessions[key.Token], &mechanism, t, (nuint)template.Length, &handle));
+        }
+    }
+
     /// <summary>Finalises this instance; the library's file is gone already, its memory goes with the process.</summary>
     public void Dispose() => _ = _f->Finalize(null);
 

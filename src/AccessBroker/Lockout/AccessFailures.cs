@@ -1,5 +1,6 @@
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Incidents;
 using AccessBroker.Primitives;
 
 namespace AccessBroker.Lockout;
@@ -8,19 +9,19 @@ namespace AccessBroker.Lockout;
 public sealed record Lock(string Reason, DateTimeOffset Until);
 
 /// <summary>What other slices ask and tell: is this locked, and this failed. <clause>MOJ 第5-4(6)</clause> <clause>MIC 6.2(4)</clause></summary>
-public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider time, ILogger<AccessFailures> log)
+public sealed partial class AccessFailures(LockoutPolicy policy, Candidates candidates, TimeProvider time, ILogger<AccessFailures> log)
 {
     /// <summary>Whom a locked-out operator asks.</summary>
     public string UnlockContact => policy.UnlockContact;
 
     /// <summary>The lock on a terminal for everyone, or null.</summary>
-    public Question<Lock?> LockOf(TerminalId terminal) => Judge(LockoutStore.Terminal(terminal), policy.Terminal, "lockout.terminal-locked");
+    public Question<Lock?> LockOf(TerminalId terminal) => Judge(LockoutStore.Terminal(terminal), "lockout.terminal-locked");
 
     /// <summary>The lock on a person at a terminal, or null.</summary>
-    public Question<Lock?> LockOf(PersonId person, TerminalId terminal) => Judge(LockoutStore.OperatorAtTerminal(person, terminal), policy.OperatorAtTerminal, "lockout.operator-locked-at-terminal");
+    public Question<Lock?> LockOf(PersonId person, TerminalId terminal) => Judge(LockoutStore.OperatorAtTerminal(person, terminal), "lockout.operator-locked-at-terminal");
 
     /// <summary>The lock on a person everywhere, or null.</summary>
-    public Question<Lock?> LockOf(PersonId person) => Judge(LockoutStore.Operator(person), policy.Operator, "lockout.operator-locked");
+    public Question<Lock?> LockOf(PersonId person) => Judge(LockoutStore.Operator(person), "lockout.operator-locked");
 
     /// <summary>
     /// Counts a failed access at a terminal. With <paramref name="proven"/> (card proven present and in good state) it also counts against
@@ -30,9 +31,13 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
     {
         var locks = new List<Lock>();
         await CountAsync(work, LockoutStore.Terminal(terminal), policy.Terminal, "lockout.terminal-locked", terminal, proven, locks, ct);
-        if (proven is not { } person) return locks;
-        await CountAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), policy.OperatorAtTerminal, "lockout.operator-locked-at-terminal", terminal, proven, locks, ct);
-        await CountAsync(work, LockoutStore.Operator(person), policy.Operator, "lockout.operator-locked", terminal, proven, locks, ct);
+        if (proven is { } person)
+        {
+            var privileged = await work.AskAsync(LockoutStore.IsPrivileged(person, Privileged), ct);
+            await CountAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), privileged ? policy.Privileged.OperatorAtTerminal.Limit : policy.OperatorAtTerminal, "lockout.operator-locked-at-terminal", terminal, proven, locks, ct);
+            await CountAsync(work, LockoutStore.Operator(person), privileged ? policy.Privileged.Operator.Limit : policy.Operator, "lockout.operator-locked", terminal, proven, locks, ct);
+        }
+        if (locks.Count > 0 || proven is not null) await LookForPatternsAsync(work, terminal, proven, ct);
         return locks;
     }
 
@@ -42,8 +47,9 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
     /// <summary>Further failures of this person at this terminal until it is locked for them, at least 1.</summary>
     public async Task<int> LeftAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct)
     {
-        var counter = await work.AskAsync(LockoutStore.Find(LockoutStore.OperatorAtTerminal(person, terminal)), ct);
-        return Math.Max(1, policy.OperatorAtTerminal.Failures - (counter?.Failures.Count(f => counter.Now - f < policy.OperatorAtTerminal.Window) ?? 0));
+        var counter = await work.AskAsync(LockoutStore.Find(LockoutStore.OperatorAtTerminal(person, terminal), Privileged), ct);
+        var limit = counter is null ? policy.OperatorAtTerminal : LimitOf(counter, policy);
+        return Math.Max(1, limit.Failures - (counter?.Failures.Count(f => counter.Now - f < limit.Window) ?? 0));
     }
 
     private async Task CountAsync(UnitOfWork work, string subject, LockoutLimit limit, string reason, TerminalId terminal, PersonId? person, List<Lock> locks, CancellationToken ct)
@@ -55,8 +61,28 @@ public sealed partial class AccessFailures(LockoutPolicy policy, TimeProvider ti
         Locked(log, subject, until);
     }
 
-    private static Question<Lock?> Judge(string subject, LockoutLimit limit, string reason) =>
-        LockoutStore.Find(subject).Select(counter => counter is not null && LockoutRule.LockedUntil(counter.Failures, limit, counter.Now) is { } until ? new Lock(reason, until) : null);
+    private Question<Lock?> Judge(string subject, string reason) =>
+        LockoutStore.Find(subject, Privileged).Select(counter => counter is not null && LockoutRule.LockedUntil(counter.Failures, LimitOf(counter, policy), counter.Now) is { } until ? new Lock(reason, until) : null);
+
+    private string[] Privileged => [.. policy.Privileged.Roles];
+
+    /// <summary>The limit by which a counter is judged: by its kind, and stricter for privileged people. <clause>MIC 6.2(1)③(オ)</clause></summary>
+    internal static LockoutLimit LimitOf(LockoutStore.Counter counter, LockoutPolicy policy) => (counter.Subject.Split(':')[0], counter.Privileged) switch
+    {
+        ("terminal", _) => policy.Terminal,
+        ("operator-at-terminal", true) => policy.Privileged.OperatorAtTerminal.Limit,
+        ("operator-at-terminal", false) => policy.OperatorAtTerminal,
+        (_, true) => policy.Privileged.Operator.Limit,
+        _ => policy.Operator,
+    };
+
+    /// <summary>Many people at one terminal, or one at many: somebody looks at it. <clause>MOJ 第5-9(3), TAG 第3章1(A)</clause></summary>
+    private async Task LookForPatternsAsync(UnitOfWork work, TerminalId terminal, PersonId? person, CancellationToken ct)
+    {
+        var (operators, terminals) = (await work.AskAsync(LockoutStore.Patterns(terminal, person, policy.PatternWindow), ct))[0];
+        if (operators >= policy.Pattern) await candidates.RaiseAsync(work, "many-operators-at-a-terminal", 1, terminal.Value, terminal, null, null, new Dictionary<string, string> { ["人数"] = $"{operators}" }, ct);
+        if (person is { } one && terminals >= policy.Pattern) await candidates.RaiseAsync(work, "operator-at-many-terminals", 2, one.Value, terminal, one, null, new Dictionary<string, string> { ["端末の数"] = $"{terminals}" }, ct);
+    }
 
     [LoggerMessage(LogLevel.Warning, "{Subject} is locked until {Until:O}")]
     private static partial void Locked(ILogger log, string subject, DateTimeOffset until);

@@ -8,6 +8,7 @@ internal static class LockoutSlice
     {
         services.AddPolicy<LockoutPolicy>(policyDirectory, "lockout");
         services.AddSingleton<AccessFailures>();
-        services.AddSingleton<UnlockTerminal>();
+        services.AddSingleton<UnlockTerminal>().AddSingleton<UnlockOperator>();
+        services.AddSingleton(new Web.MenuEntry("ロックの一覧", "/locks", 45, ["lockout.read"]));
     }
 }

@@ -7,21 +7,40 @@ namespace AccessBroker.Lockout;
 internal static class LockoutStore
 {
     /// <summary>One counter as the database sees it: failures, newest last, and its own clock.</summary>
-    internal sealed record Counter(string Subject, DateTimeOffset[] Failures, string[] FailedBy, long Version, DateTimeOffset Now);
+    /// <param name="Privileged">The person of the counter is privileged now.</param>
+    internal sealed record Counter(string Subject, DateTimeOffset[] Failures, string[] FailedBy, long Version, DateTimeOffset Now, bool Privileged);
 
     internal static string Terminal(TerminalId terminal) => $"terminal:{terminal}";
     internal static string Operator(PersonId person) => $"operator:{person}";
     internal static string OperatorAtTerminal(PersonId person, TerminalId terminal) => $"operator-at-terminal:{person}@{terminal}";
 
-    internal static Question<Counter?> Find(string subject) => Question.First($"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where subject = {subject}", ReadCounter);
+    internal static Question<Counter?> Find(string subject, string[] privileged) => Question.First($"{Columns(privileged)} where subject = {subject}", ReadCounter);
+
+    /// <summary>A counter's person is the part between ':' and '@' of its subject.</summary>
+    private static Sql Columns(string[] privileged) => $"""
+        select subject, failures, failed_by, version, clock_timestamp(), subject not like 'terminal:%' and people.holds_any(split_part(split_part(subject, ':', 2), '@', 1), {privileged}, clock_timestamp()) from lockout.counters
+        """;
+
+    /// <summary>Whether a person is privileged now.</summary>
+    internal static Question<bool> IsPrivileged(PersonId person, string[] privileged) => Question.All($"select people.holds_any({person}, {privileged}, clock_timestamp())", r => r.GetBoolean(0)).Select(r => r[0]);
+
+    /// <summary>People who failed at a terminal, and terminals at which a person failed, within a window.</summary>
+    internal static Question<List<(long Operators, long Terminals)>> Patterns(TerminalId terminal, PersonId? person, TimeSpan window) => Question.All($"""
+        select count(distinct split_part(split_part(subject, ':', 2), '@', 1)) filter (where split_part(subject, '@', 2) = {terminal}), count(distinct split_part(subject, '@', 2)) filter (where {person} is not null and subject like 'operator-at-terminal:' || {person} || '@%')
+        from lockout.counters where subject like 'operator-at-terminal:%' and cardinality(failures) > 0 and failures[cardinality(failures)] > clock_timestamp() - {window}
+        """, r => (r.GetInt64(0), r.GetInt64(1)));
 
     /// <summary>The counters of a terminal: its own, and those of persons at it.</summary>
-    internal static Task<List<Counter>> OfTerminalAsync(UnitOfWork work, TerminalId terminal, CancellationToken ct) => work.QueryAsync(
-        $"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where subject = {Terminal(terminal)} or (subject like 'operator-at-terminal:%' and split_part(subject, '@', 2) = {terminal}) order by subject", ReadCounter, ct);
+    internal static Task<List<Counter>> OfTerminalAsync(UnitOfWork work, TerminalId terminal, string[] privileged, CancellationToken ct) => work.QueryAsync(
+        $"{Columns(privileged)} where subject = {Terminal(terminal)} or (subject like 'operator-at-terminal:%' and split_part(subject, '@', 2) = {terminal}) order by subject", ReadCounter, ct);
+
+    /// <summary>The counters of a person: everywhere, and at each terminal.</summary>
+    internal static Task<List<Counter>> OfOperatorAsync(UnitOfWork work, PersonId person, string[] privileged, CancellationToken ct) => work.QueryAsync(
+        $"{Columns(privileged)} where subject = {Operator(person)} or subject like {"operator-at-terminal:" + person.Value + "@%"} order by subject", ReadCounter, ct);
 
     /// <summary>All counters with failures.</summary>
-    internal static Task<List<Counter>> AllAsync(UnitOfWork work, CancellationToken ct) => work.QueryAsync(
-        $"select subject, failures, failed_by, version, clock_timestamp() from lockout.counters where cardinality(failures) > 1 order by subject limit 1000", ReadCounter, ct);
+    internal static Task<List<Counter>> AllAsync(UnitOfWork work, string[] privileged, CancellationToken ct) => work.QueryAsync(
+        $"{Columns(privileged)} where cardinality(failures) > 1 order by subject limit 1000", ReadCounter, ct);
 
     /// <summary>
     /// Adds a failure and returns the counter after it. One statement: parallel failures queue on the row and none is lost. A failure while
@@ -39,7 +58,7 @@ internal static class LockoutStore
                         cardinality(c.failures) >= {limit.Failures}
                         and c.failures[cardinality(c.failures)] - c.failures[cardinality(c.failures) - {limit.Failures} + 1] <= {limit.Window}
                         and clock_timestamp() < c.failures[cardinality(c.failures)] + {limit.LockFor} as locked) as judged)
-            returning subject, failures, failed_by, version, clock_timestamp()
+            returning subject, failures, failed_by, version, clock_timestamp(), false
             """, ReadCounter, ct))!;
 
     internal static void Clear(UnitOfWork work, string subject) =>
@@ -53,5 +72,5 @@ internal static class LockoutStore
             """, ct) == 1;
 
     private static Counter ReadCounter(Npgsql.NpgsqlDataReader r) => new(r.GetString(0), r.GetFieldValue<DateTimeOffset[]>(1),
-        r.GetFieldValue<string[]>(2), r.GetInt64(3), r.GetFieldValue<DateTimeOffset>(4));
+        r.GetFieldValue<string[]>(2), r.GetInt64(3), r.GetFieldValue<DateTimeOffset>(4), r.GetBoolean(5));
 }

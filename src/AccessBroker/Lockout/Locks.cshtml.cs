@@ -5,7 +5,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace AccessBroker.Lockout;
 
 /// <summary>What is locked now, and where to unlock it.</summary>
-[Authorize("terminals.unlock")]
+[Authorize("lockout.read")]
 internal sealed class LocksModel(Store store, LockoutPolicy policy) : PageModel
 {
     /// <summary>One lock: its terminal (null for an operator everywhere), its person (null for a terminal for everyone), its end.</summary>
@@ -16,7 +16,7 @@ internal sealed class LocksModel(Store store, LockoutPolicy policy) : PageModel
     public async Task OnGetAsync(CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
-        Rows = [.. (await LockoutStore.AllAsync(work, ct)).Select(c => UnlockTerminal.LockedUntil(c, policy) is { } until ? RowOf(c.Subject, until) : null).OfType<Row>()];
+        Rows = [.. (await LockoutStore.AllAsync(work, [.. policy.Privileged.Roles], ct)).Select(c => UnlockTerminal.LockedUntil(c, policy) is { } until ? RowOf(c.Subject, until) : null).OfType<Row>()];
     }
 
     private static Row RowOf(string subject, DateTimeOffset until) => subject.Split(':', '@') switch

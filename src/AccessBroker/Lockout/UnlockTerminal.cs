@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Primitives;
@@ -8,18 +9,21 @@ namespace AccessBroker.Lockout;
 
 /// <summary>
 /// The responsible person or an administrator clears early what locks a terminal, for everyone or for single operators there; never what
-/// one's own failures locked. Ours: the sources are silent on unlocking. A lock on an operator everywhere is the PIN manager's to lift.
+/// one's own failures locked. Ours: the sources are silent on unlocking. A lock on an operator everywhere, or of a privileged one, is the PIN manager's to lift.
 /// </summary>
-internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, TimeProvider time)
+internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, Permissions permissions, TimeProvider time)
 {
-    internal enum Outcome { Unlocked, NoSuchTerminal, NotLocked, OwnFailures, ChangedMeanwhile }
+    internal enum Outcome { Unlocked, NoSuchTerminal, NotLocked, OwnFailures, NotResponsible, ChangedMeanwhile }
 
     internal async Task<Outcome> RunAsync(TerminalId terminal, PersonId by, string reason, CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
-        if (await TerminalRegister.FindAsync(work, terminal, ct) is null) return Outcome.NoSuchTerminal;
-        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, ct)).Where(c => LockedUntil(c, policy) is not null).ToList();
-        var outcome = await TryAsync(work, locked, terminal, by, ct);
+        if (await work.AskAsync(TerminalRegister.FindLine(terminal), ct) is not { } line) return Outcome.NoSuchTerminal;
+        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, [.. policy.Privileged.Roles], ct)).Where(c => LockedUntil(c, policy) is not null).ToList();
+        // Whoever is responsible for terminals unlocks their own only; administrators unlock any.
+        var may = await permissions.OfAsync(work, by, ct);
+        var responsible = line.Responsible == by || may.Roles.Allows(may.Person?.Roles.Where(r => r != "responsible-person") ?? [], "terminals.unlock");
+        var outcome = !responsible ? Outcome.NotResponsible : await TryAsync(work, locked, terminal, by, ct);
         var entry = new HistoryEvent("lockout.unlock-terminal", HistoryOutcome.Done) { Person = by, Terminal = terminal, Details = new Dictionary<string, string> { ["why"] = reason, ["what"] = string.Join(' ', locked.Select(c => c.Subject)) } };
         if (outcome == Outcome.ChangedMeanwhile)
         {
@@ -31,6 +35,7 @@ internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, TimeProv
         {
             Outcome.Unlocked => entry,
             Outcome.NotLocked => entry with { Outcome = HistoryOutcome.Refused, Reason = "lockout.not-locked" },
+            Outcome.NotResponsible => entry with { Outcome = HistoryOutcome.Refused, Reason = "lockout.not-responsible" },
             Outcome.OwnFailures => entry with { Outcome = HistoryOutcome.Refused, Reason = "lockout.own-failures" },
             _ => throw new UnreachableException($"{outcome}"),
         }, time.GetUtcNow());
@@ -39,12 +44,7 @@ internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, TimeProv
     }
 
     /// <summary>Until when a counter locks, by the policy of its kind; null: open.</summary>
-    internal static DateTimeOffset? LockedUntil(LockoutStore.Counter counter, LockoutPolicy policy) => LockoutRule.LockedUntil(counter.Failures, counter.Subject.Split(':')[0] switch
-    {
-        "terminal" => policy.Terminal,
-        "operator-at-terminal" => policy.OperatorAtTerminal,
-        _ => policy.Operator,
-    }, counter.Now);
+    internal static DateTimeOffset? LockedUntil(LockoutStore.Counter counter, LockoutPolicy policy) => LockoutRule.LockedUntil(counter.Failures, AccessFailures.LimitOf(counter, policy), counter.Now);
 
     private static async Task<Outcome> TryAsync(UnitOfWork work, List<LockoutStore.Counter> locked, TerminalId terminal, PersonId by, CancellationToken ct)
     {

@@ -30,6 +30,7 @@ internal sealed class UnlockTerminalModel(UnlockTerminal unlock) : PageModel
             UnlockTerminal.Outcome.Unlocked => (true, "端末のロックを解除しました。", StatusCodes.Status200OK),
             UnlockTerminal.Outcome.NotLocked => (false, "この端末はロックされていません。", StatusCodes.Status409Conflict),
             UnlockTerminal.Outcome.OwnFailures => (false, "ご自身の失敗によるロックは、ご自身では解除できません。他の責任者に依頼してください。", StatusCodes.Status403Forbidden),
+            UnlockTerminal.Outcome.NotResponsible => (false, "この端末の管理責任者ではありません。", StatusCodes.Status403Forbidden),
             UnlockTerminal.Outcome.ChangedMeanwhile => (false, "この端末の状態が変わりました。読み直してください。", StatusCodes.Status409Conflict),
             _ => throw new UnreachableException($"{outcome}"),
         };

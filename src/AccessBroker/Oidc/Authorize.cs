@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Oidc.Checks;
@@ -54,10 +55,7 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
         var requestId = id ?? Secret.New(16);
         await using var work = await store.BeginAsync(ct);
         var page = signIn.Run(work, context, request.Client.Id, request.Client.Name, $"/connect/authorize/resume?request={requestId}");
-        if (id is null) work.Write($"""
-            insert into oidc.requests (id, browser_hash, parameters, created_at, expires_at)
-            values ({requestId}, {BeginSignIn.BrowserOf(context)}, {JsonSerializer.Serialize(request.Parameters.ToDictionary()):json}, {time.GetUtcNow()}, clock_timestamp() + interval '15 minutes')
-            """);
+        if (id is null) work.Write(Keep(context, request, requestId, time.GetUtcNow()));
         await work.CommitAsync(ct, Durability.MayBeLostInACrash);
         return page;
     }
@@ -73,8 +71,8 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
     {
         await using var work = await store.BeginAsync(ct);
         var entry = new HistoryEvent("oidc.authorize", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Card = session.Card, Session = session.Id, Client = request.Client.Id, Address = AddressOf(context) };
-        var (terminal, taken) = (TerminalRegister.Find(session.Terminal), Question.Any($"delete from oidc.requests where id = {kept ?? ""} returning id"));
-        await work.AskAsync(ct, terminal, taken);
+        var (terminal, taken, unread) = (TerminalRegister.Find(session.Terminal), Question.Any($"delete from oidc.requests where id = {kept ?? ""} returning id"), Standard.IsUnread(session.Person, time.GetUtcNow()));
+        await work.AskAsync(ct, terminal, taken, unread);
         if (kept is not null && !taken.Answer) return NotRedirected(context);
         if (request.Client.System is { } system && terminal.Answer?.System != system)
         {
@@ -82,7 +80,11 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
             await work.CommitAsync(ct);
             return Back(context, request, new("access_denied", "this terminal belongs to another system"));
         }
+        // Whoever works has read the rules of the card first; the request waits meanwhile. MOJ 第5-4(3)
+        if (unread.Answer) return request.Prompt.Contains("none") ? Back(context, request, new("interaction_required", "the operating standard is not acknowledged")) : Results.Redirect(await AcknowledgeFirstAsync(context, request, session, kept, ct));
         var code = Secret.New();
+        if (request.Client.BackchannelLogoutUri is not null)
+            work.Write($"insert into oidc.participants (session, client, at) values ({session.Id}, {request.Client.Id}, {time.GetUtcNow()}) on conflict do nothing");
         work.Write($"""
             insert into oidc.codes (code_hash, session, client, redirect_uri, nonce, challenge, scope, expires_at)
             values ({Secret.Hash(code)}, {session.Id}, {request.Client.Id}, {request.RedirectUri}, {request.Nonce}, {request.Parameters["code_challenge"]}, {request.Scope}, clock_timestamp() + {policy.AuthorizationCode})
@@ -91,6 +93,20 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
         await work.CommitAsync(ct);
         return Redirect(request, ("code", code));
     }
+
+    /// <summary>Keeps the request (the deletion above is not committed), and comes back to it.</summary>
+    private async Task<string> AcknowledgeFirstAsync(HttpContext context, AuthorizeRequest request, LiveSession session, string? kept, CancellationToken ct)
+    {
+        var id = kept ?? Secret.New(16);
+        if (kept is null) await store.ExecuteAsync(Keep(context, request, id, session.AuthTime), ct);
+        return $"/standard?To={Uri.EscapeDataString($"/connect/authorize/resume?request={id}")}";
+    }
+
+    /// <param name="since">A sign-in after this answers the request.</param>
+    private static Sql Keep(HttpContext context, AuthorizeRequest request, string id, DateTimeOffset since) => $"""
+        insert into oidc.requests (id, browser_hash, parameters, created_at, expires_at)
+        values ({id}, {BeginSignIn.BrowserOf(context)}, {JsonSerializer.Serialize(request.Parameters.ToDictionary()):json}, {since}, clock_timestamp() + interval '15 minutes')
+        """;
 
     private IResult Back(HttpContext context, AuthorizeRequest request, OAuthError error)
     {

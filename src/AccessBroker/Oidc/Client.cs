@@ -22,6 +22,10 @@ internal sealed record Client
     public required string Authentication { get; init; }
     /// <summary>Its public keys (RFC 7517); required with private_key_jwt.</summary>
     public JsonElement? Jwks { get; init; }
+    /// <summary>Where it is told that a session ended (OpenID Connect Back-Channel Logout 1.0); null: it is not told.</summary>
+    public string? BackchannelLogoutUri { get; init; }
+    /// <summary>Whether it gets refresh tokens. Default: no.</summary>
+    public bool RefreshTokens { get; init; }
     /// <summary>Scopes it may have beside openid.</summary>
     public IReadOnlyList<string> Scopes { get; init; } = [];
 
@@ -30,6 +34,7 @@ internal sealed record Client
     {
         bool Usable(string uri) => Uri.TryCreate(uri, UriKind.Absolute, out var u) && u.Scheme is "https" or "http" && (u.Scheme == "https" || u.IsLoopback) && u.Fragment.Length == 0 && u.UserInfo.Length == 0;
         if (RedirectUris.Count == 0 || RedirectUris.Concat(PostLogoutRedirectUris).FirstOrDefault(u => !Usable(u)) is not null) return "redirect URIs must be https (http on loopback only), without fragment or user";
+        if (BackchannelLogoutUri is { } logout && !Usable(logout)) return "the back-channel logout URI must be https (http on loopback only), without fragment or user";
         return Authentication switch { "none" => null, "private_key_jwt" => Jwks is null ? "private_key_jwt needs jwks" : null, _ => $"unknown authentication {Authentication}" };
     }
 }

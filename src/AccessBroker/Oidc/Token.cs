@@ -12,7 +12,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/token</c>: a code becomes an access token and an ID token (OpenID Connect Core §3.1.3). One C_Sign per call.</summary>
-internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, SessionsPolicy policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, RefreshTokens refresh, SessionsPolicy policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     private sealed record Code(string Session, string Client, string RedirectUri, string? Nonce, string Challenge, string Scope, bool Fresh);
 
@@ -25,8 +25,10 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
         return parameters["grant_type"] switch
         {
             "authorization_code" => await RedeemAsync(context, client, parameters, ct),
+            "refresh_token" when client.RefreshTokens => await RefreshAsync(context, client, parameters, ct),
+            "refresh_token" => Refuse(context, client.Id, new("unauthorized_client", "this client has no refresh tokens")),
             null => Refuse(context, client.Id, new("invalid_request", "grant_type is missing")),
-            _ => Refuse(context, client.Id, new("unsupported_grant_type", "only authorization_code is supported")),
+            _ => Refuse(context, client.Id, new("unsupported_grant_type", "only authorization_code and refresh_token are supported")),
         };
     }
 
@@ -43,13 +45,50 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
         var access = Secret.New();
         // Signed before the commit: with the HSM away the code stays good for another try.
         var idToken = await signer.SignAsync("JWT", IdTokenClaims(session, client, found.Nonce, access), ct);
-        work.Write($"""
-            insert into oidc.access_tokens (token_hash, code_hash, session, client, scope, expires_at)
-            values ({Secret.Hash(access)}, {Secret.Hash(code)}, {session.Id}, {client.Id}, {found.Scope}, clock_timestamp() + {policy.AccessToken})
-            """);
+        var family = client.RefreshTokens ? Secret.New(16) : null;
+        WriteAccess(work, access, Secret.Hash(code), session.Id, client.Id, found.Scope, family);
+        var refreshing = family is null ? null : refresh.Issue(work, family, session.Id, client.Id, found.Scope);
         work.Record(new("oidc.token", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Card = session.Card, Session = session.Id, Client = client.Id, Address = AddressOf(context) }, time.GetUtcNow());
         await work.CommitAsync(ct);
-        return Results.Json(new { access_token = access, token_type = "Bearer", expires_in = (int)policy.AccessToken.TotalSeconds, id_token = idToken, scope = found.Scope });
+        return Answer(access, idToken, found.Scope, refreshing);
+    }
+
+    /// <summary>RFC 6749 §6, rotated: a token that was used before takes back its family.</summary>
+    private async Task<IResult> RefreshAsync(HttpContext context, Client client, Parameters parameters, CancellationToken ct)
+    {
+        if (parameters["refresh_token"] is not { } given || !Secret.Fits(given)) return Refuse(context, client.Id, new("invalid_grant", "the refresh token is not good"));
+        await using var work = await store.BeginAsync(ct);
+        if (await RefreshTokens.TakeAsync(work, given, client.Id, ct) is not { } taken) return Refuse(context, client.Id, new("invalid_grant", "the refresh token is not good"));
+        var entry = new HistoryEvent("oidc.refresh", HistoryOutcome.Done) { Session = taken.Session, Client = client.Id, Address = AddressOf(context) };
+        if (taken.Reused)
+        {
+            await RefreshTokens.RevokeFamilyAsync(work, taken.Family, ct);
+            work.Record(entry with { Outcome = HistoryOutcome.Refused, Reason = "oidc.refresh-token-reused" }, time.GetUtcNow());
+            await work.CommitAsync(ct);
+            return new OAuthError("invalid_grant", "the refresh token is not good").ToJson();
+        }
+        if (parameters["scope"] is { } narrower && narrower.Split(' ').Except(taken.Scope.Split(' ')).Any()) return Refuse(context, client.Id, new("invalid_scope", "more than was granted"));
+        if (await sessions.FindAsync(work, taken.Session, ct) is not { } session) return await BurnAsync(context, work, client, "the session is over", ct);
+        var (access, scope) = (Secret.New(), parameters["scope"] ?? taken.Scope);
+        // Signed before the commit: with the HSM away the refresh token stays good for another try.
+        var idToken = await signer.SignAsync("JWT", IdTokenClaims(session, client, null, access), ct);
+        WriteAccess(work, access, null, session.Id, client.Id, scope, taken.Family);
+        var next = refresh.Issue(work, taken.Family, session.Id, client.Id, taken.Scope);
+        work.Record(entry with { Person = session.Person, Terminal = session.Terminal, Card = session.Card }, time.GetUtcNow());
+        await work.CommitAsync(ct);
+        return Answer(access, idToken, scope, next);
+    }
+
+    private void WriteAccess(UnitOfWork work, string access, byte[]? code, SessionId session, string client, string scope, string? family) => work.Write($"""
+        insert into oidc.access_tokens (token_hash, code_hash, session, client, scope, expires_at, family)
+        values ({Secret.Hash(access)}, {code}, {session}, {client}, {scope}, clock_timestamp() + {policy.AccessToken}, {family})
+        """);
+
+    private IResult Answer(string access, string idToken, string scope, string? refreshing)
+    {
+        var body = new Dictionary<string, object> { ["access_token"] = access, ["token_type"] = "Bearer", ["expires_in"] = (int)policy.AccessToken.TotalSeconds, ["id_token"] = idToken, ["scope"] = scope };
+        if (refreshing is not null) body["refresh_token"] = refreshing;
+        return Results.Json(body);
     }
 
     /// <summary>Marks the code used and returns it; Fresh is false when it was used before. Null: unknown, another client's, or over.</summary>
@@ -62,7 +101,9 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
     /// <summary>RFC 6749 §4.1.2: a code used twice takes back what it gave.</summary>
     private async Task<IResult> RevokeReplayedAsync(HttpContext context, UnitOfWork work, string code, Client client, CancellationToken ct)
     {
-        var revoked = await work.ExecuteAsync($"update oidc.access_tokens set revoked_at = clock_timestamp() where code_hash = {Secret.Hash(code)} and revoked_at is null", ct);
+        var families = await work.AskAsync(Question.All($"update oidc.access_tokens set revoked_at = clock_timestamp() where code_hash = {Secret.Hash(code)} and revoked_at is null returning coalesce(family, '')", r => r.GetString(0)), ct);
+        foreach (var family in families.Where(f => f.Length > 0)) await RefreshTokens.RevokeFamilyAsync(work, family, ct);
+        var revoked = families.Count;
         work.Record(new("oidc.token", HistoryOutcome.Refused, "oidc.code-replayed") { Client = client.Id, Address = AddressOf(context), Details = new Dictionary<string, string> { ["revoked"] = $"{revoked}" } }, time.GetUtcNow());
         await work.CommitAsync(ct);
         return new OAuthError("invalid_grant", "the code is not good").ToJson();

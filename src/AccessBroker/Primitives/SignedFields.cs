@@ -14,6 +14,13 @@ public static class SignedFields
     /// <summary>Sign-in, key 9A: nonce, terminal, transaction.</summary>
     public const string SignIn = "accessbroker:sign-in:v1";
 
+    /// <summary>Receipt of a card with a PIN of one's own, key 9A: nonce, card.</summary>
+    public const string Receipt = "accessbroker:receipt:v1";
+    /// <summary>A wrong PIN, key 9E: nonce, terminal, transaction, how many before it.</summary>
+    public const string PinFailed = "accessbroker:pin-failed:v1";
+    /// <summary>Sign-in right after the printed first PIN was replaced, key 9A: nonce, terminal, transaction.</summary>
+    public const string FirstPinSet = "accessbroker:first-pin-set:v1";
+
     /// <summary>The bytes to sign. Never throws.</summary>
     public static byte[] Encode(string purpose, params ReadOnlySpan<string> fields)
     {

@@ -8,8 +8,19 @@ namespace AccessBroker.Sessions;
 /// <summary>What a sign-in has proven, to be made a session.</summary>
 public sealed record ProvenSignIn(PersonId Person, CardId Card, TerminalId Terminal, string Address, string Epoch, string Acr, IReadOnlyList<string> Amr);
 
+/// <summary>Which sessions: those on a card, of a person, at a terminal, of a person at a terminal, or all.</summary>
+public sealed record SessionFilter(CardId? Card, PersonId? Person, TerminalId? Terminal, bool All = false)
+{
+    /// <summary>Those on a card.</summary>
+    public static SessionFilter OfCard(CardId card) => new(card, null, null);
+    /// <summary>Those of a person.</summary>
+    public static SessionFilter OfPerson(PersonId person) => new(null, person, null);
+    /// <summary>Every session.</summary>
+    public static SessionFilter Everything => new(null, null, null, All: true);
+}
+
 /// <summary>Starting, finding and ending sessions: the public face of this slice.</summary>
-public sealed partial class LiveSessions(Store store, SessionsPolicy policy, HistorySpool spool, Leases leases, TimeProvider time, ILogger<LiveSessions> log)
+public sealed partial class LiveSessions(Store store, SessionsPolicy policy, HistorySpool spool, Leases leases, Wakeups wakeups, TimeProvider time, ILogger<LiveSessions> log)
 {
     /// <summary>What came of the wish to start a session.</summary>
     public abstract record StartOutcome
@@ -104,10 +115,24 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where id = {id} and ended_at is null returning id, person, card, terminal, end_reason, ended_at
         """)]);
 
-    /// <summary>Ends whatever lives on a card: reported lost. Throws as <see cref="EndAsync"/>.</summary>
-    public Task<bool> EndByCardAsync(CardId card, string reason) => EndNowAsync(() => [Endings("sessions.end", $"""
-        update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason} where card = {card} and ended_at is null returning id, person, card, terminal, end_reason, ended_at
-        """)]);
+    /// <summary>
+    /// Ends what lives on a card, of a person or at a terminal, in the unit of work of what ended it: suspension, loss, isolation. The relying parties'
+    /// notices are written by the same commit. The caller records the returned events.
+    /// </summary>
+    public async Task<List<Narrowed>> EndWithinAsync(UnitOfWork work, SessionFilter which, string reason)
+    {
+        var ended = await work.AskAsync(Endings("sessions.end", $"""
+            update sessions.sessions set ended_at = clock_timestamp(), end_reason = {reason}
+            where ended_at is null and ({which.All} or card = {which.Card} or (person = {which.Person} and ({which.Terminal} is null or terminal = {which.Terminal})) or ({which.Person} is null and terminal = {which.Terminal}))
+            returning id, person, card, terminal, end_reason, ended_at
+            """), CancellationToken.None);
+        work.AfterCommit(() => wakeups.Wake(EndedTopic));
+        foreach (var one in ended) work.AfterCommit(() => Ended(log, one.Event.Session!.Value, one.Event.Operation, one.Event.Reason));
+        return ended;
+    }
+
+    /// <summary>Woken when sessions ended: notices to relying parties wait.</summary>
+    public const string EndedTopic = "sessions-ended";
 
     /// <summary>Ends or locks whatever lives at a terminal with another epoch than <paramref name="epoch"/>: card out, reader gone, agent restarted. Never throws.</summary>
     internal async Task EndByEpochAsync(TerminalId terminal, string epoch, string reason)
@@ -130,7 +155,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         }
     }
 
-    /// <summary>Marks what is over by lease or time-out, with its event. Any node may do it, any number of times.</summary>
+    /// <summary>Marks what is over by lease, time-out or date (post, grant or card that ended by itself), with its event. Any node may do it, any number of times.</summary>
     internal Task SweepAsync() => EndNowAsync(() => [Endings("sessions.lock", $"""
         update sessions.sessions s set locked_at = clock_timestamp()
         where s.ended_at is null and s.card_out = 'lock' and s.locked_at is null and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after))
@@ -140,8 +165,12 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
             when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
             when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
             when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
+            when not people.valid_at(s.person, {time.GetUtcNow()}) then 'sessions.person-not-valid'
+            when not terminals.may_sit(s.terminal, s.person, {time.GetUtcNow()}) then 'sessions.grant-ended'
+            when not cards.usable(s.card, {time.GetUtcNow()}) then 'sessions.card-not-usable'
             else 'sessions.lease-lost' end
         where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
+          or not people.valid_at(s.person, {time.GetUtcNow()}) or not terminals.may_sit(s.terminal, s.person, {time.GetUtcNow()}) or not cards.usable(s.card, {time.GetUtcNow()})
           or (s.card_out = 'terminate' and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
         """)]);
@@ -156,6 +185,7 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
             return [.. asked.SelectMany(a => a.Answer)];
         });
         foreach (var one in ended) Ended(log, one.Event.Session!.Value, one.Event.Operation, one.Event.Reason);
+        if (ended.Count > 0) wakeups.Wake(EndedTopic);
         return ended.Count > 0;
     }
 

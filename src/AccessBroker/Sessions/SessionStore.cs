@@ -40,21 +40,18 @@ internal static class SessionStore
         r.GetString(4), r.GetString(5), r.GetString(6), r.GetFieldValue<string[]>(7), r.GetFieldValue<DateTimeOffset>(8), r.GetFieldValue<DateTimeOffset>(9))
     { Unnoticed = r.GetBoolean(10), Unconfirmed = r.GetBoolean(11) };
 
-    internal static Sql Live(SessionId id, TimeSpan idle) => $"""
+    /// <summary>Whatever finds a session finds only what lives: neither ended nor locked, its lease holding, no time-out passed.</summary>
+    private static Sql Live(Sql which, TimeSpan idle) => $"""
         select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at, sessions.lease_clock c
-        where s.id = {id} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
+        where {which} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """;
 
-    internal static Task<LiveSession?> FindLiveAsync(Store store, SessionId id, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live(id, idle), ReadLive, ct);
+    internal static Task<LiveSession?> FindLiveAsync(Store store, SessionId id, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live($"s.id = {id}", idle), ReadLive, ct);
 
-    internal static Task<LiveSession?> FindLiveAsync(UnitOfWork work, SessionId id, TimeSpan idle, CancellationToken ct) => work.FindAsync(Live(id, idle), ReadLive, ct);
+    internal static Task<LiveSession?> FindLiveAsync(UnitOfWork work, SessionId id, TimeSpan idle, CancellationToken ct) => work.FindAsync(Live($"s.id = {id}", idle), ReadLive, ct);
 
-    internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync($"""
-        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after
-        from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at, sessions.lease_clock c
-        where s.cookie_hash = {cookieHash} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
-        """, ReadLive, ct);
+    internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live($"s.cookie_hash = {cookieHash}", idle), ReadLive, ct);
 
     internal static Question<LastSession?> FindLast(PersonId person, SessionId current) => Question.First($"""
         select terminal, started_at, ended_at, end_reason from sessions.sessions where person = {person} and id <> {current} order by started_at desc limit 1

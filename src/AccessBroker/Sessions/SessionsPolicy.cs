@@ -27,6 +27,9 @@ public sealed record SessionsPolicy : IPolicy
     /// <summary>Life of an authorization code, 5 s..60 s. Default 60 s.</summary>
     public required TimeSpan AuthorizationCode { get; init; }
 
+    /// <summary>How long a relying party that cannot be reached is told again and again that a session ended, 1 h..7 d. Default 24 h.</summary>
+    public required TimeSpan LogoutGiveUp { get; init; }
+
     /// <summary>What taking the card out does at terminals of systems not named below. Default: terminate.</summary>
     public required CardOut CardOut { get; init; }
     /// <summary>What it does at terminals of a system, by the system's id. 住基ネット (juki, juki-net) and 戸籍 (koseki) cannot be set to lock. <clause>INA 第16-5</clause></summary>
@@ -48,6 +51,7 @@ public sealed record SessionsPolicy : IPolicy
         .. PolicyFiles.OutOfRange("absolute", Absolute, TimeSpan.FromMinutes(10), TimeSpan.FromHours(24)),
         .. PolicyFiles.OutOfRange("access-token", AccessToken, TimeSpan.FromMinutes(1), TimeSpan.FromHours(1)),
         .. PolicyFiles.OutOfRange("id-token", IdToken, TimeSpan.FromMinutes(1), TimeSpan.FromHours(1)),
+        .. PolicyFiles.OutOfRange("logout-give-up", LogoutGiveUp, TimeSpan.FromHours(1), TimeSpan.FromDays(7)),
         .. PolicyFiles.OutOfRange("authorization-code", AuthorizationCode, TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(60)),
     ];
 }

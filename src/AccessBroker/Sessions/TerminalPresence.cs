@@ -27,6 +27,8 @@ internal sealed partial class TerminalPresence(Leases leases, LiveSessions sessi
 
     private static readonly Histogram<double> Duration = Instruments.Meter.CreateHistogram("accessbroker.presence.duration", "s", "From a terminal's message of a card event until sessions and lease are written.", advice: Instruments.Durations);
 
+    public Task<List<History.Narrowed>> EndAsync(Database.UnitOfWork work, TerminalId terminal, string reason, PersonId? person = null) => sessions.EndWithinAsync(work, new(null, person, terminal), reason);
+
     public void Beat(AttachedTerminal terminal) => leases.Beat(terminal);
 
     public void Detached(AttachedTerminal terminal) => leases.Forget(terminal.Terminal.Id, terminal.Epoch);
@@ -43,12 +45,12 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         do
         {
+            // Until the database is back, tried more often: everybody waits for the first pulse.
             while (!await TryAsync(() => leases.RefreshAsync(stoppingToken))) await Task.Delay(Retry, stoppingToken);
             await TryAsync(sessions.SweepAsync);
         } while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
-    /// <summary>Until the database is back: everybody waits for the first pulse.</summary>
     private static readonly TimeSpan Retry = TimeSpan.FromMilliseconds(200);
 
     private async Task<bool> TryAsync(Func<Task> work)
@@ -65,6 +67,6 @@ internal sealed partial class LeaseWorker(Leases leases, LiveSessions sessions, 
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "leases could not be prolonged, or endings not marked; tried again in a second")]
+    [LoggerMessage(LogLevel.Warning, "leases could not be prolonged, or endings not marked; tried again")]
     private static partial void TurnFailed(ILogger log, Exception e);
 }

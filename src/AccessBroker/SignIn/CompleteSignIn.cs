@@ -57,7 +57,7 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
     {
         var (card, person, grant) = (CardRegister.FindForUse(transaction.Card!.Value), PeopleRegister.FindValid(transaction.Person!.Value, time.GetUtcNow()), TerminalRegister.HasGrant(transaction.Terminal!.Value, transaction.Person.Value, time.GetUtcNow()));
         await work.AskAsync(ct, card, person, grant);
-        return card.Answer is not { Usable: true } ? $"sign-in.card-{card.Answer?.State ?? "unknown"}" : person.Answer is null ? "sign-in.person-not-valid" : grant.Answer ? null : "sign-in.no-grant";
+        return card.Answer is not { Usable: true } ? $"sign-in.card-{card.Answer?.State ?? "unknown"}" : card.Answer.TemporaryUntil <= time.GetUtcNow() ? "sign-in.card-expired" : card.Answer.FirstPinUntil is not null ? "sign-in.first-pin-not-set" : person.Answer is null ? "sign-in.person-not-valid" : grant.Answer ? null : "sign-in.no-grant";
     }
 
     /// <summary>Two sign-ins of one person, or at one terminal, met at the commit: the other one won, and nothing of this one was written.</summary>
@@ -86,10 +86,10 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
     private static Task<Taken?> TakeAsync(UnitOfWork work, string id, string code, CancellationToken ct) => work.FindAsync<Taken>($"""
         update sign_in.transactions set state = 'completed', code_hash = null, changed_at = clock_timestamp()
         where id = {id} and state = 'proven' and code_hash = {Secret.Hash(code)} and code_expires_at > clock_timestamp()
-        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, browser_hash
+        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, browser_hash
         """, r =>
         {
-            var (transaction, expected) = (TransactionStore.Read(r), r.GetFieldValue<byte[]>(13));
+            var (transaction, expected) = (TransactionStore.Read(r), r.GetFieldValue<byte[]>(14));
             return new(transaction, (browser, address) => Secret.Same(browser, expected) && address == transaction.Address);
         }, ct);
 

@@ -30,8 +30,8 @@ internal sealed class SignInChecks
     {
         (_authorities, _failures, _policy, _time) = (authorities, failures, policy, time);
         OnClaim = [BrowserIsAtTheTerminal, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen];
-        OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
-        OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked];
+        OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
+        OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked];
     }
 
     /// <summary>The transaction was opened by a browser at this terminal's address: a handle carried elsewhere opens nothing.</summary>
@@ -61,10 +61,13 @@ internal sealed class SignInChecks
 
     /// <summary>9A signed nonce, terminal and transaction: the card does so after its PIN only. <clause>MOJ 第5-4(2)</clause></summary>
     private static Task<string?> HolderKnowsThePin(SignInAttempt a, CancellationToken ct) =>
-        Task.FromResult(Signed(a, a.Card!.SignInKey, SignedFields.Encode(SignedFields.SignIn, a.Transaction.Nonce!, a.Attached.Terminal.Id.Value, a.Transaction.Id)) ? null : "sign-in.pin-not-proven");
+        Task.FromResult(Signed(a, a.Card!.SignInKey, SignedFields.Encode(a.Card!.FirstPinUntil is null ? SignedFields.SignIn : SignedFields.FirstPinSet, a.Transaction.Nonce!, a.Attached.Terminal.Id.Value, a.Transaction.Id)) ? null : "sign-in.pin-not-proven");
 
     /// <clause>MIC 5.4(1)②</clause>
-    private static Task<string?> CardIsUsable(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Card!.Usable ? null : $"sign-in.card-{a.Card.State}");
+    private Task<string?> CardIsUsable(SignInAttempt a, CancellationToken ct) => Task.FromResult(!a.Card!.Usable ? $"sign-in.card-{a.Card.State}" : a.Card.TemporaryUntil <= _time.GetUtcNow() ? "sign-in.card-expired" : null);
+
+    /// <summary>A printed PIN is good for setting another one, for a while. <clause>MIC 6.2(5)②</clause></summary>
+    private Task<string?> FirstPinIsInTime(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Card!.FirstPinUntil <= _time.GetUtcNow() ? "sign-in.first-pin-expired" : null);
 
     /// <clause>MOJ 第5-4(2)</clause>
     private static Task<string?> PersonIsValid(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Person is null ? "sign-in.person-not-valid" : null);

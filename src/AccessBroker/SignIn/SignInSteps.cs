@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Incidents;
 using AccessBroker.Lockout;
 using AccessBroker.People;
 using AccessBroker.Primitives;
@@ -13,7 +14,7 @@ using AccessBroker.Terminals;
 namespace AccessBroker.SignIn;
 
 /// <summary>What the steps share: running a list of checks, and refusing.</summary>
-internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures failures, TimeProvider time)
+internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures failures, Candidates candidates, TimeProvider time)
 {
     internal Store Store => store;
 
@@ -94,6 +95,9 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
     {
         var receipt = Receipt();
         if (attempt.Lock is null && attempt.Signature.Length > 0) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
+        // A card that must not be used was used by somebody. <clause>TAG 第3章1(A)</clause>
+        if (attempt.Card is { Usable: false } card && reason == $"sign-in.card-{card.State}")
+            await candidates.RaiseAsync(attempt.Work, "unusable-card", 2, card.Id.Value, attempt.Attached.Terminal.Id, card.Person, null, new Dictionary<string, string> { ["状態"] = CardNames.State(card.State) }, ct);
         Move(attempt, attempt.Lock is null ? "refused" : "locked", attempt.Lock is { } locked ? Told(locked) : receipt);
         attempt.Work.Record(Event(attempt, operation, HistoryOutcome.Refused, reason) with { Receipt = receipt }, time.GetUtcNow());
         await attempt.Work.CommitAsync(ct);
@@ -110,13 +114,13 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
     /// "PIN tried outside the broker": the card has fewer tries than we last saw. With the card proven present they count like any wrong PIN,
     /// so that nobody gains tries by keeping a failure from us. True when there were such.
     /// </summary>
-    internal static async Task<bool> NoteTriesAsync(SignInAttempt attempt, Card card, int triesBefore, int triesNow, AccessFailures failures, DateTimeOffset at, CancellationToken ct)
+    internal static async Task<bool> NoteTriesAsync(SignInAttempt attempt, Card card, int triesBefore, int triesNow, AccessFailures failures, DateTimeOffset at, CancellationToken ct, bool proven = true)
     {
         CardRegister.NoteTries(attempt.Work, card.Id, triesNow);
         if (card.TriesLeft is not { } known || triesBefore >= known) return false;
         var entry = Event(attempt, "cards.pin-tried-elsewhere", HistoryOutcome.Refused, "cards.pin-tried-elsewhere") with { Card = card.Id, Person = card.Person };
         attempt.Work.Record(entry with { Details = new Dictionary<string, string> { ["known"] = $"{known}", ["found"] = $"{triesBefore}" } }, at);
-        for (var unseen = triesBefore; unseen < known; unseen++) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, card.Usable ? card.Person : null, ct);
+        for (var unseen = triesBefore; unseen < known; unseen++) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, proven && card.Usable ? card.Person : null, ct);
         return true;
     }
 }
@@ -179,11 +183,14 @@ internal sealed class ProvePossession(SignInSteps steps, SignInChecks checks) : 
         work.Write($"update sign_in.transactions set state = 'pin', card = {attempt.Card!.Id}, person = {attempt.Card.Person}, told = null, changed_at = clock_timestamp() where id = {attempt.Transaction.Id}");
         steps.Wake(attempt);
         await work.CommitAsync(ct);
-        return [];
+        return attempt.Card.FirstPinUntil is null ? [] : new() { ["setPin"] = true };
     }
 }
 
-/// <summary>The card refused a PIN. Counted for terminal and person, with the card proven present.</summary>
+/// <summary>
+/// The card refused a PIN. Counted for terminal and person; the card itself signs each one with a nonce of its own, so that nobody counts failures
+/// against somebody whose card they do not have, not even with an agent that says whatever it likes. <clause>MIC 6.2(4)</clause>
+/// </summary>
 internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failures, TimeProvider time) : ITerminalRequest
 {
     public string Type => "pin-failed";
@@ -194,14 +201,25 @@ internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failure
         var transaction = await SignInSteps.FindAsync(work, terminal, request, ["pin"], ct);
         var attempt = new SignInAttempt(work, terminal, transaction) { Card = await work.AskAsync(CardRegister.Find(transaction.Card!.Value), ct) };
         var (before, after) = (TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15));
-        await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, before, after, failures, time.GetUtcNow(), ct);
+        var present = IsPresent(attempt.Card!, transaction, terminal.Terminal.Id, TerminalMessage.Bytes(request, "signature", 128));
+        await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, before, after, failures, time.GetUtcNow(), ct, present);
         // A card that was reported lost meanwhile does not count against its person.
-        var locks = await failures.CountAsync(work, terminal.Terminal.Id, attempt.Card!.Usable ? attempt.Card.Person : null, ct);
-        work.Record(SignInSteps.Event(attempt, "sign-in.pin", HistoryOutcome.Refused, "sign-in.wrong-pin") with { Details = new Dictionary<string, string> { ["triesLeft"] = $"{after}" } }, time.GetUtcNow());
+        var locks = await failures.CountAsync(work, terminal.Terminal.Id, present && attempt.Card!.Usable ? attempt.Card.Person : null, ct);
+        var nonce = Secret.New();
+        work.Write($"update sign_in.transactions set nonce = {nonce}, failures = failures + 1 where id = {transaction.Id}");
+        work.Record(SignInSteps.Event(attempt, "sign-in.pin", HistoryOutcome.Refused, present ? "sign-in.wrong-pin" : "sign-in.wrong-pin-not-proven") with { Details = new Dictionary<string, string> { ["triesLeft"] = $"{after}" } }, time.GetUtcNow());
         var left = await failures.LeftAsync(work, transaction.Person!.Value, terminal.Terminal.Id, ct);
         if (locks.Count > 0) steps.Move(attempt, "locked", SignInSteps.Told(locks.MaxBy(l => l.Until)!));
         await work.CommitAsync(ct);
-        return locks.Count > 0 ? throw new TerminalRequestException("sign-in.locked") : new() { ["left"] = left };
+        return locks.Count > 0 ? throw new TerminalRequestException("sign-in.locked") : new() { ["left"] = left, ["nonce"] = nonce };
+    }
+
+    private static bool IsPresent(Card card, Transaction transaction, TerminalId terminal, byte[] signature)
+    {
+        if (card.PossessionKey.Length == 0) return false;
+        using var key = ECDsa.Create();
+        key.ImportSubjectPublicKeyInfo(card.PossessionKey, out _);
+        return key.VerifyData(SignedFields.Encode(SignedFields.PinFailed, transaction.Nonce!, terminal.Value, transaction.Id, transaction.Failures.ToString(System.Globalization.CultureInfo.InvariantCulture)), signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
     }
 }
 
@@ -218,6 +236,11 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignIn
         await steps.RequireAsync(checks.OnProof, attempt, "sign-in.proof", ct);
         await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15), failures, time.GetUtcNow(), ct);
         AccessFailures.Clear(work, attempt.Card!.Person, terminal.Terminal.Id);
+        if (attempt.Card.FirstPinUntil is not null)
+        {
+            CardRegister.FirstPinSet(work, attempt.Card.Id);
+            work.Record(SignInSteps.Event(attempt, "cards.first-pin-set", HistoryOutcome.Done), time.GetUtcNow());
+        }
         var code = Secret.New(16);
         work.Write($"update sign_in.transactions set state = 'proven', code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {policy.CodeLifetime}, told = null, changed_at = clock_timestamp() where id = {attempt.Transaction.Id}");
         steps.Wake(attempt);

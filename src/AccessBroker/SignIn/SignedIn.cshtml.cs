@@ -1,9 +1,12 @@
+using System.ComponentModel.DataAnnotations;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Incidents;
 using AccessBroker.People;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.Terminals;
+using AccessBroker.Web;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -12,7 +15,7 @@ namespace AccessBroker.SignIn;
 
 /// <summary>After sign-in: the last one, and what failed since, so that the rightful person notices misuse. <clause>MIC 6.2(4)</clause></summary>
 [Authorize, Audited("sign-in.not-me")]
-internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, TimeProvider time) : PageModel
+internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Candidates candidates, TimeProvider time) : PageModel
 {
     public string Next { get; private set; } = "/";
     public string ClientName { get; private set; } = "";
@@ -27,20 +30,41 @@ internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Time
 
     public async Task<IActionResult> OnGetAsync(string id, CancellationToken ct) => await LoadAsync(id, ct) ? Page() : Redirect("/");
 
-    /// <summary>"This was not me": an event for the incident responders. The session goes on.</summary>
+    /// <summary>"This was not me", with the four items of a report: an event for the incident leads. The session goes on. <clause>TAG 手順1①②</clause></summary>
     public async Task<IActionResult> OnPostAsync(string id, CancellationToken ct)
     {
         if (!await LoadAsync(id, ct)) return Redirect("/");
-        await store.RecordAsync(new("sign-in.not-me", HistoryOutcome.Done)
+        var items = new Dictionary<string, string> { ["発見と発生の日時"] = When?.Trim() ?? "", ["機器と場所"] = Where?.Trim() ?? "", ["行為と予想される被害"] = What?.Trim() ?? "", ["行った応急措置"] = FirstAid?.Trim() ?? "" };
+        if (items.Values.Any(v => v.Length is 0 or > 1000 || !FreeText.Fits(v, lines: true)))
         {
-            Person = PersonId.Of(User),
-            Terminal = TerminalId.Parse(User.FindFirst("terminal")!.Value),
+            (Incomplete, Response.StatusCode) = (true, StatusCodes.Status422UnprocessableEntity);
+            return Page();
+        }
+        var (person, terminal, now) = (PersonId.Of(User), TerminalId.Parse(User.FindFirst("terminal")!.Value), time.GetUtcNow());
+        await using var work = await store.BeginAsync(ct);
+        await candidates.RaiseAsync(work, "not-me", 2, person.Value, Last?.Terminal ?? terminal, person, person, items, ct);
+        work.Record(new("sign-in.not-me", HistoryOutcome.Done)
+        {
+            Person = person,
+            Terminal = terminal,
             Session = SessionId.Parse(User.FindFirst("sid")!.Value),
             Details = new Dictionary<string, string> { ["lastAt"] = $"{Last?.StartedAt:O}", ["lastTerminal"] = Last?.Terminal.Value ?? "", ["failuresSince"] = $"{FailuresSince}" },
-        }, time.GetUtcNow(), ct);
+        }, now);
+        await work.CommitAsync(ct);
         Reported = true;
         return Page();
     }
+
+    [BindProperty, StringLength(1000)] public string? When { get; set; }
+    [BindProperty, StringLength(1000)] public string? Where { get; set; }
+    [BindProperty, StringLength(1000)] public string? What { get; set; }
+    [BindProperty, StringLength(1000)] public string? FirstAid { get; set; }
+    /// <summary>An item of the report is missing.</summary>
+    public bool Incomplete { get; private set; }
+    /// <summary>What the report begins with: found now, happened at the last sign-in.</summary>
+    public string WhenFilled => When ?? $"発見: {JapaneseTime.InWords(time.GetUtcNow())}\n発生: {(Last is { } last ? JapaneseTime.InWords(last.StartedAt) : "")}";
+    public string WhereFilled => Where ?? $"{LastTerminalName} ({Last?.Terminal})";
+    public string WhatFilled => What ?? (FailuresSince > 0 ? $"身に覚えのないサインインの失敗 {FailuresSince} 回" : "身に覚えのないサインイン");
 
     private async Task<bool> LoadAsync(string id, CancellationToken ct)
     {

@@ -6,26 +6,26 @@ namespace AccessBroker.SignIn;
 
 /// <summary>A sign-in under way.</summary>
 internal sealed record Transaction(string Id, string Address, int Number, string? Client, string ClientName, string ReturnPath, string State,
-    TerminalId? Terminal, string? Epoch, string? Nonce, CardId? Card, PersonId? Person, string? Told);
+    TerminalId? Terminal, string? Epoch, string? Nonce, CardId? Card, PersonId? Person, string? Told, int Failures);
 
 /// <summary>SQL of the transactions. Every step is a conditional update: whoever comes second finds nothing.</summary>
 internal static class TransactionStore
 {
     internal static Question<Transaction?> Find(string id, byte[] browser, string address) => Question.First($"""
-        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures
         from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and expires_at > clock_timestamp()
         """, Read);
 
     /// <summary>Takes a handle: single-use. Null when unknown, used or over.</summary>
     internal static Question<Transaction?> TakeHandle(string handle, TerminalId terminal, string epoch) => Question.First($"""
-        update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, changed_at = clock_timestamp()
+        update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, failures = 0, changed_at = clock_timestamp()
         where handle_hash = {Secret.Hash(handle)} and state = 'handed' and handle_expires_at > clock_timestamp() and expires_at > clock_timestamp()
-        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told
+        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures
         """, Read);
 
     /// <summary>The transaction this terminal has claimed and that is in one of these states, locked for the rest of the unit of work; else null.</summary>
     internal static Question<Transaction?> Lock(string id, TerminalId terminal, params string[] states) => Question.First($"""
-        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures
         from sign_in.transactions where id = {id} and terminal = {terminal} and state = any({states}) and expires_at > clock_timestamp() for update
         """, Read);
 
@@ -37,6 +37,6 @@ internal static class TransactionStore
         string? Text(int column) => r.IsDBNull(column) ? null : r.GetString(column);
         return new(r.GetString(0), r.GetString(1), r.GetInt32(2), Text(3), r.GetString(4), r.GetString(5), r.GetString(6),
             TerminalId.TryParse(Text(7), null, out var terminal) ? terminal : null, Text(8), Text(9),
-            CardId.TryParse(Text(10), null, out var card) ? card : null, PersonId.TryParse(Text(11), null, out var person) ? person : null, Text(12));
+            CardId.TryParse(Text(10), null, out var card) ? card : null, PersonId.TryParse(Text(11), null, out var person) ? person : null, Text(12), r.GetInt32(13));
     }
 }

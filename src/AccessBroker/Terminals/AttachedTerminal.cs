@@ -29,6 +29,8 @@ public interface ITerminalPresence
 {
     /// <summary>The agent attached, or its card or reader changed: <see cref="AttachedTerminal.Epoch"/> is new. Ending sessions never throws.</summary>
     Task EpochAsync(AttachedTerminal terminal, string epoch, string cause);
+    /// <summary>Ends what lives at a terminal, or of one person there, in the caller's unit of work; the caller records the returned events.</summary>
+    Task<List<History.Narrowed>> EndAsync(Database.UnitOfWork work, TerminalId terminal, string reason, PersonId? person = null);
     /// <summary>A sign of life, with the same epoch or a new one: this node acts on it at once.</summary>
     void Beat(AttachedTerminal terminal);
     /// <summary>The stream ended; the lease runs out by itself unless the agent comes back.</summary>

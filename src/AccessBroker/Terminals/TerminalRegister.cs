@@ -9,6 +9,32 @@ namespace AccessBroker.Terminals;
 /// <param name="InUse">False for disabled and lost terminals: nothing works there.</param>
 public sealed record Terminal(TerminalId Id, string Name, string Place, string System, string Address, bool InUse);
 
+/// <summary>A terminal with everything the register of configuration keeps. <clause>INA 第14(5)</clause></summary>
+/// <param name="State">in-use, disabled, lost, isolated, out, quarantine.</param>
+/// <param name="Link">wired or wifi.</param>
+/// <param name="Fingerprint">Of the configuration as approved; empty until the first attach.</param>
+/// <param name="Reported">As last reported by the agent.</param>
+public sealed record TerminalLine(TerminalId Id, string Name, PersonId Responsible, string Place, string System, string Address, string State, string Segment, string Link, bool Mobile, string Mac, string Fingerprint, string Reported, DateTimeOffset ChangedAt)
+{
+    /// <summary>As the register of configuration enters it.</summary>
+    public Dictionary<string, string> Entry() => new()
+    {
+        ["name"] = Name,
+        ["responsible"] = Responsible.Value,
+        ["place"] = Place,
+        ["system"] = System,
+        ["segment"] = Segment,
+        ["link"] = Link,
+        ["address"] = Address,
+        ["mac"] = Mac,
+        ["fingerprint"] = Fingerprint,
+        ["state"] = State,
+    };
+}
+
+/// <summary>Who may sit at a terminal, from when to when, and by whose approval. <clause>MOJ 第5-4(1)</clause></summary>
+public sealed record Seat(TerminalId Terminal, PersonId Person, PersonId ApprovedBy, string Reason, DateTimeOffset ValidFrom, DateTimeOffset? ValidUntil);
+
 /// <summary>The register of terminals: the public queries of this slice.</summary>
 public static class TerminalRegister
 {
@@ -31,6 +57,50 @@ public static class TerminalRegister
         select t.id, t.name, t.place, t.system, t.address, t.state from terminals.certificates c join terminals.terminals t on t.id = c.terminal
         where c.thumbprint = {thumbprint} and c.revoked_at is null and c.expires_at > {at}
         """, Read);
+
+    /// <summary>The whole line of one terminal, or null.</summary>
+    public static Question<TerminalLine?> FindLine(TerminalId terminal) => Question.First($"{Line()} where id = {terminal}", ReadLine);
+
+    /// <summary>Terminals whose id, name, place or system contains <paramref name="text"/>, by id, at most <paramref name="count"/>.</summary>
+    public static Question<List<TerminalLine>> Search(string text, int count = 500)
+    {
+        var like = $"%{text.Trim().Replace("%", "\\%", StringComparison.Ordinal).Replace("_", "\\_", StringComparison.Ordinal)}%";
+        return Question.All($"{Line()} where {text.Trim().Length == 0} or id like {like} or name like {like} or place like {like} or system like {like} order by id limit {count}", ReadLine);
+    }
+
+    /// <summary>Seats at a terminal, or of a person, valid at <paramref name="at"/> or later.</summary>
+    public static Question<List<Seat>> Seats(TerminalId? terminal, PersonId? person, DateTimeOffset at) => Question.All($"""
+        select terminal, person, approved_by, reason, valid_from, valid_until from terminals.grants
+        where ({terminal} is null or terminal = {terminal}) and ({person} is null or person = {person}) and (valid_until is null or valid_until > {at}) order by terminal, person, valid_from
+        """, r => new Seat(TerminalId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), PersonId.Parse(r.GetString(2)), r.GetString(3), r.GetFieldValue<DateTimeOffset>(4), r.IsDBNull(5) ? null : r.GetFieldValue<DateTimeOffset>(5)));
+
+    /// <summary>Ends every seat of a person at <paramref name="at"/>: transfer or leave. <clause>MIC 6.2(1)②</clause></summary>
+    public static void EndSeats(UnitOfWork work, PersonId person, DateTimeOffset at) =>
+        work.Write($"update terminals.grants set valid_until = {at} where person = {person} and (valid_until is null or valid_until > {at})");
+
+    private static Sql Line() => $"select id, name, responsible_person, place, system, address, state, segment, link, mobile, mac, fingerprint, reported, changed_at from terminals.terminals";
+
+    private static TerminalLine ReadLine(NpgsqlDataReader r) => new(TerminalId.Parse(r.GetString(0)), r.GetString(1), PersonId.Parse(r.GetString(2)), r.GetString(3), r.GetString(4), r.GetString(5), r.GetString(6), r.GetString(7), r.GetString(8), r.GetBoolean(9), r.GetString(10), r.GetString(11), r.GetString(12), r.GetFieldValue<DateTimeOffset>(13));
+
+    /// <summary>Which of these certificates (SHA-256 thumbprints) still stand, in upper-case hex.</summary>
+    internal static Question<HashSet<string>> InGoodStanding(byte[][] thumbprints, DateTimeOffset at) => Question.All($"""
+        select c.thumbprint from terminals.certificates c join terminals.terminals t on t.id = c.terminal
+        where c.thumbprint = any({thumbprints}) and c.revoked_at is null and c.expires_at > {at} and t.state = 'in-use'
+        """, r => Convert.ToHexString(r.GetFieldValue<byte[]>(0))).Select(rows => rows.ToHashSet());
+
+    /// <summary>The first terminal of a city, in use, with seats for the first people; there is nobody yet to approve it.</summary>
+    public static async Task AddFirstAsync(UnitOfWork work, TerminalId id, string name, PersonId responsible, string place, string system, string address, IEnumerable<PersonId> seats, DateTimeOffset at, CancellationToken ct)
+    {
+        var context = Context(work);
+        context.Add(new TerminalRow { Id = id.Value, Name = name, ResponsiblePerson = responsible.Value, Place = place, System = system, Address = address, State = "in-use", ChangedAt = at });
+        await context.SaveChangesAsync(ct);
+        context.AddRange(seats.Select(p => new GrantRow { Terminal = id.Value, Person = p.Value, ApprovedBy = responsible.Value, Reason = "最初の日", ValidFrom = at.AddMinutes(-1) }));
+        await context.SaveChangesAsync(ct);
+    }
+
+    /// <summary>A one-time code for the terminal's agent.</summary>
+    public static void AddEnrolmentCode(UnitOfWork work, TerminalId terminal, string code, DateTimeOffset until) =>
+        work.Write($"insert into terminals.enrolment_codes (code_hash, terminal, expires_at) values ({Secret.Hash(code)}, {terminal}, {until})");
 
     internal static TerminalsContext Context(UnitOfWork work) => work.Context<TerminalsContext>(o => new(o));
 

@@ -14,7 +14,7 @@ namespace AccessBroker.Terminals;
 
 /// <summary>The agents' streams: a WebSocket over mutual TLS. The messages are in this slice's README. <clause>MIC 6.2(3)</clause></summary>
 internal sealed partial class TerminalStream(Store store, CertificateAuthorities authorities, ITerminalPresence presence, IEnumerable<ITerminalRequest> requests,
-    Coalescer coalescer, DatabaseClock clock, TimeProvider time, ILogger<TerminalStream> log)
+    Coalescer coalescer, TerminalConfiguration configuration, DatabaseClock clock, TimeProvider time, ILogger<TerminalStream> log)
 {
     private readonly Dictionary<string, ITerminalRequest> _requests = requests.ToDictionary(r => r.Type, StringComparer.Ordinal);
     private readonly Dictionary<TerminalId, Attachment> _attached = [];
@@ -27,6 +27,8 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     private sealed record Attachment(CancellationTokenSource Ended, TaskCompletionSource Done)
     {
         internal Func<Task>? Leave { get; set; }
+        internal FrameStream? Frames { get; set; }
+        internal AttachedTerminal? Attached { get; set; }
     }
 
     /// <summary>Ours: an agent beats each second; a stream silent for 10 s is dead.</summary>
@@ -45,6 +47,33 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         Attachment[] all;
         lock (_attached) all = [.. _attached.Values];
         await Task.WhenAll(all.Select(a => a.Leave?.Invoke() ?? Task.CompletedTask));
+    }
+
+    /// <summary>Ends the streams of terminals that are no longer in good standing: disabled, lost, isolated, certificate revoked.</summary>
+    internal async Task CutOffAsync(CancellationToken ct)
+    {
+        Attachment[] all;
+        lock (_attached) all = [.. _attached.Values.Where(a => a.Attached is not null)];
+        if (all.Length == 0) return;
+        await using var work = await store.ReadAsync(ct);
+        var standing = await work.AskAsync(TerminalRegister.InGoodStanding([.. all.Select(a => (byte[])[.. a.Attached!.Certificate])], time.GetUtcNow()), ct);
+        foreach (var attachment in all.Where(a => !standing.Contains(Convert.ToHexString([.. a.Attached!.Certificate]))))
+        {
+            try { await attachment.Ended.CancelAsync(); }
+            catch (ObjectDisposedException) { /* it ended by itself just now */ }
+        }
+    }
+
+    /// <summary>The terminals attached to this node, by id.</summary>
+    internal string[] AttachedIds() { lock (_attached) return [.. _attached.Where(a => a.Value.Frames is not null).Select(a => a.Key.Value)]; }
+
+    /// <summary>Sends a message to an attached terminal; it answers with a request of its own, or not at all.</summary>
+    internal async Task PushAsync(TerminalId terminal, JsonObject message, CancellationToken ct)
+    {
+        FrameStream? frames;
+        lock (_attached) frames = _attached.GetValueOrDefault(terminal)?.Frames;
+        try { if (frames is not null) await frames.SendAsync(message, ct); }
+        catch (Exception e) when (e is WebSocketException or ObjectDisposedException) { StreamEnded(log, terminal, e.Message); }
     }
 
     /// <summary>Terminals attached to this node.</summary>
@@ -119,7 +148,10 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         if (_leaving) await mine.Leave();
         if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || Epoch(hello) is not { } epoch) return;
         await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = attached.Terminal.Id, Address = attached.Address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = replaced ? "yes" : "no" } }, time.GetUtcNow(), ct);
+        if (!await configuration.AcceptsAsync(attached.Terminal.Id, StrictJson.Text(hello, "fingerprint"), ct)) return;
         attached.Epoch = epoch;
+        mine.Frames = frames;
+        mine.Attached = attached;
         presence.Beat(attached);
         await presence.EpochAsync(attached, epoch, "attached");
         var writing = Task.CompletedTask;

@@ -12,6 +12,14 @@ internal sealed class TerminalRow
     public required string System { get; set; }
     public required string Address { get; set; }
     public required string State { get; set; }
+    public string Segment { get; set; } = "";
+    /// <summary>wired or wifi. <clause>MIC 6.1(13)解</clause></summary>
+    public string Link { get; set; } = "wired";
+    public bool Mobile { get; set; }
+    public string Mac { get; set; } = "";
+    public string Fingerprint { get; set; } = "";
+    public string Reported { get; set; } = "";
+    public DateTimeOffset ChangedAt { get; set; }
 }
 
 /// <summary>One person may sit at one terminal for a time, approved by the person responsible for it. <clause>MOJ 第5-4(1)</clause></summary>
@@ -43,6 +51,13 @@ internal sealed class TerminalsContext(DbContextOptions<TerminalsContext> option
             terminal.Property(t => t.System).HasColumnName("system");
             terminal.Property(t => t.Address).HasColumnName("address");
             terminal.Property(t => t.State).HasColumnName("state");
+            terminal.Property(t => t.Segment).HasColumnName("segment");
+            terminal.Property(t => t.Link).HasColumnName("link");
+            terminal.Property(t => t.Mobile).HasColumnName("mobile");
+            terminal.Property(t => t.Mac).HasColumnName("mac");
+            terminal.Property(t => t.Fingerprint).HasColumnName("fingerprint");
+            terminal.Property(t => t.Reported).HasColumnName("reported");
+            terminal.Property(t => t.ChangedAt).HasColumnName("changed_at");
         });
         modelBuilder.Entity<GrantRow>(grant =>
         {

@@ -25,6 +25,12 @@ public sealed class BrokerOptions
     public string TlsKey { get; set; } = "";
     /// <summary>Origins on which agents listen at each terminal, e.g. http://127.0.0.1:47443.</summary>
     public List<string> AgentOrigins { get; } = [];
+    /// <summary>CA certificates, PEM, that relying parties' TLS certificates must chain to when they are told of a logout; empty (default): the system's.</summary>
+    public string RelyingPartyCa { get; set; } = "";
+    /// <summary>The internal mail relay, host:port, SMTP; empty (default): no mail.</summary>
+    public string MailRelay { get; set; } = "";
+    /// <summary>The sender of notices by mail. Default: accessbroker@localhost.</summary>
+    public string MailFrom { get; set; } = "accessbroker@localhost";
     /// <summary>Directory of the policy files.</summary>
     public string PolicyDirectory { get; set; } = "policies";
     /// <summary>Directory for what this node must keep: the history spool.</summary>
@@ -56,6 +62,8 @@ public sealed class BrokerOptions
         if (!Directory.Exists(PolicyDirectory)) yield return $"Broker:PolicyDirectory: no directory '{PolicyDirectory}'";
         if (!Directory.Exists(DataDirectory)) yield return $"Broker:DataDirectory: no directory '{DataDirectory}'";
         if (!Directory.Exists(CaDirectory)) yield return $"Broker:CaDirectory: no directory '{CaDirectory}'";
+        if (RelyingPartyCa.Length > 0 && !File.Exists(RelyingPartyCa)) yield return $"Broker:RelyingPartyCa: no file '{RelyingPartyCa}'";
+        if (MailRelay.Length > 0 && (MailRelay.Split(':') is not [{ Length: > 0 }, var port] || !ushort.TryParse(port, out _))) yield return $"Broker:MailRelay must be host:port, but is '{MailRelay}'";
         if (Database.Length == 0) yield return "Broker:Database is empty";
         foreach (var origin in AgentOrigins.Where(o => !Uri.TryCreate(o, UriKind.Absolute, out var u) || !u.IsLoopback || u.GetLeftPart(UriPartial.Authority) != o))
             yield return $"Broker:AgentOrigins must be loopback origins such as http://127.0.0.1:47443, but one is '{origin}'";

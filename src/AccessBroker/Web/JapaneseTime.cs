@@ -21,6 +21,27 @@ public static class JapaneseTime
         return $"{era}{(year == 1 ? "元" : year.ToString(CultureInfo.InvariantCulture))}年{local.Month}月{local.Day}日 {local:HH:mm}";
     }
 
+    /// <summary>令和8年11月21日; 21 Nov 2026 in English.</summary>
+    public static string Day(DateTimeOffset instant) => InWords(instant) is var words && words.LastIndexOf(' ') is var space ? words[..space] : words;
+
+    /// <summary>令和8年度 (April to March); FY2026 in English.</summary>
+    public static string FiscalYear(DateTimeOffset instant)
+    {
+        var april = new DateTime(ToLocal(instant).Year - (ToLocal(instant).Month < 4 ? 1 : 0), 4, 1);
+        if (CultureInfo.CurrentUICulture.TwoLetterISOLanguageName == "en") return $"FY{april.Year}";
+        var year = Calendar.GetYear(april);
+        return $"{Calendar.GetEra(april) switch { 5 => "令和", 4 => "平成", _ => "昭和" }}{(year == 1 ? "元" : year.ToString(CultureInfo.InvariantCulture))}年度";
+    }
+
+    /// <summary>The first instant of a day in Japan.</summary>
+    public static DateTimeOffset StartOf(DateOnly day) => new(day.ToDateTime(TimeOnly.MinValue), Offset);
+
+    /// <summary>The first instant of the day after it.</summary>
+    public static DateTimeOffset EndOf(DateOnly day) => StartOf(day).AddDays(1);
+
+    /// <summary>The day in Japan.</summary>
+    public static DateOnly DayOf(DateTimeOffset instant) => DateOnly.FromDateTime(ToLocal(instant).DateTime);
+
     /// <summary>14:03.</summary>
     public static string TimeOfDay(DateTimeOffset instant) => ToLocal(instant).ToString("HH:mm", CultureInfo.InvariantCulture);
 

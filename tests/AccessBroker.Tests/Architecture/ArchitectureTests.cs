@@ -72,9 +72,10 @@ public sealed partial class ArchitectureTests
     [Fact]
     public void Every_page_and_endpoint_that_changes_something_is_authorized_and_audited()
     {
+        // Setup is for two people without a card yet: two codes, one station, one day.
         var pages = Broker.Types.Where(t => typeof(PageModel).IsAssignableFrom(t) && t.GetMethods().Any(m => m.Name.StartsWith("OnPost", StringComparison.Ordinal))).ToList();
         Assert.NotEmpty(pages);
-        Assert.Empty(Unguarded(pages).Except(["ProblemModel"]));
+        Assert.Empty(Unguarded(pages).Except(["ProblemModel", "SetupModel"]));
         Assert.Equal(["UnguardedPage"], Unguarded([typeof(UnguardedPage)]));
         // Endpoints without a policy: sign-in and the protocol. This list may only shrink.
         var mapped = Directory.GetFiles(SourceRoot, "*Slice.cs", SearchOption.AllDirectories).SelectMany(f => EndpointsWithoutAudit(File.ReadAllText(f)));
@@ -127,11 +128,13 @@ public sealed partial class ArchitectureTests
         var used = Directory.GetFiles(SourceRoot, "*.cshtml", SearchOption.AllDirectories).SelectMany(f => TextUse().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value))
             .Concat(Directory.GetFiles(SourceRoot, "*Health*.cs", SearchOption.AllDirectories).Concat(Directory.GetFiles(SourceRoot, "*.cshtml.cs", SearchOption.AllDirectories)).SelectMany(f => JapaneseText().Matches(File.ReadAllText(f)).Select(m => m.Groups[1].Value))).Distinct().ToList();
         Assert.NotEmpty(used);
-        Assert.Equal([], used.Where(u => !english.Contains(u)));
+        // A text that is put together with names ($"…{Name}…") is not looked up.
+        Assert.Equal([], used.Where(u => !english.Contains(u) && !ComposedText().IsMatch(u)));
         Assert.DoesNotContain("存在しない文", english);
     }
 
     [GeneratedRegex("([a-z])([A-Z])")] private static partial Regex SmallBeforeCapital();
+    [GeneratedRegex("\\{[A-Za-z]")] private static partial Regex ComposedText();
     [GeneratedRegex("T\\[\"((?:[^\"\\\\]|\\\\.)*)\"")] private static partial Regex TextUse();
     [GeneratedRegex("\"([^\"\\n]*[\\u3040-\\u30ff\\u4e00-\\u9fff][^\"\\n]*)\"")] private static partial Regex JapaneseText();
 }

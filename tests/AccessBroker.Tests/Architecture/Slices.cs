@@ -6,7 +6,7 @@ namespace AccessBroker.Tests.Architecture;
 /// <summary>What the IL of an assembly says about its slices: which type uses which.</summary>
 internal sealed class Slices(IReadOnlyCollection<Type> types, string root)
 {
-    internal static readonly string[] Ground = ["Primitives", "Database", "Web"], Services = ["History", "Keys", "People", "Approvals", "Policies", "Authorization"];
+    internal static readonly string[] Ground = ["Primitives", "Database", "Web"], Services = ["History", "Keys", "People", "Approvals", "Policies", "Authorization", "Registers", "Notices"];
 
     internal static Slices OfBroker() => new([.. typeof(AccessBroker.Web.Problems).Assembly.GetTypes().Where(t => SliceOf(t, "AccessBroker") is not null || t.FullName!.StartsWith("AspNetCoreGeneratedDocument", StringComparison.Ordinal))], "AccessBroker");
 

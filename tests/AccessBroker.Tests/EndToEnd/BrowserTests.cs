@@ -102,7 +102,7 @@ public sealed class BrowserTests(BrowserTests.Host broker) : IClassFixture<Brows
         Assert.Empty(_complaints);
     }
 
-    [Fact, Trait("Requirement", "IDN-12")]
+    [Fact, Trait("Requirement", "IDN-12"), Trait("Requirement", "INC-04")]
     public async Task The_second_sign_in_shows_the_first_and_this_was_not_me_is_recorded()
     {
         await _terminal.InsertAsync("sato");
@@ -116,9 +116,12 @@ public sealed class BrowserTests(BrowserTests.Host broker) : IClassFixture<Brows
         Assert.Contains("1 回", await page.TextContentAsync(".last"), StringComparison.Ordinal);
         // A failure since the last time: the page does not go on by itself.
         Assert.Null(await page.GetAttributeAsync("#next", "data-after"));
-        await page.ClickAsync("text=身に覚えがない");
+        await page.ClickAsync("#not-me summary");
+        await page.FillAsync("#first-aid", "カードを抜いた");
+        await page.ClickAsync("#not-me button");
         await page.WaitForSelectorAsync(".notice.done");
         Assert.Equal("done  p-1001 t-01", await broker.LastEventAsync("sign-in.not-me"));
+        Assert.Equal(["4|カードを抜いた"], await broker.SqlAsync("select (select count(*) from jsonb_object_keys(items)), items->>'行った応急措置' from incidents.candidates where kind = 'not-me'"));
         Assert.Empty(_complaints);
     }
 

@@ -51,6 +51,15 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
             using var certificate = root.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(2));
             await File.WriteAllTextAsync($"{Hsm}/certificates/terminal-ca.pem", certificate.ExportCertificatePem());
             await Place.RunAsync(tool, ["start", Hsm]);
+            // The secret that cards' keys are derived from is made inside, as in the real ceremony.
+            await Place.RunAsync(tool, ["ceremony-open", Hsm]);
+            var options = new HsmOptions { PinFile = $"{Hsm}/pin" };
+            using (var session = new Pkcs11Session(options.Module, new Dictionary<string, string> { ["P11_KIT_SERVER_ADDRESS"] = $"unix:path={Hsm}/run/ceremony.sock" }))
+            {
+                session.Open(options.CaToken, options.PinFile, readWrite: true);
+                session.GenerateMacKey(options.CardSecretKey, "card-secret");
+            }
+            await Place.RunAsync(tool, ["ceremony-close", Hsm]);
         }
 
         /// <summary>SoftHSM's object file: after an 8-byte generation, attributes of 8-byte type, 8-byte kind, and (kind 1) one byte, (2) eight, (3) length and bytes.</summary>

@@ -184,7 +184,7 @@ public class BrokerHost : IAsyncLifetime
     internal async Task ClearAsync()
     {
         foreach (var terminal in _terminals) await terminal.ClearAsync();
-        await SqlAsync("truncate lockout.counters; update sessions.sessions set ended_at = now(), end_reason = 'test' where ended_at is null; update cards.cards set tries_left = null, state = case when person = 'p-1003' then 'lost' else 'handed-over' end; update terminals.terminals set state = 'in-use'");
+        await SqlAsync("truncate lockout.counters; update sessions.sessions set ended_at = now(), end_reason = 'test' where ended_at is null; update cards.cards set tries_left = null, state = case when person = 'p-1003' then 'lost' else 'handed-over' end where state <> 'destroyed'; update terminals.terminals set state = 'in-use'");
     }
 
     public async ValueTask DisposeAsync()

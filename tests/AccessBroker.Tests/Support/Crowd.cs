@@ -1,6 +1,7 @@
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.Keys;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.TerminalAgent;
 using AccessBroker.TerminalAgent.Piv;
@@ -22,7 +23,8 @@ internal sealed class Crowd : IAsyncDisposable
     {
         var crowd = new Crowd();
         await broker.SqlAsync($"""
-            insert into people.persons (id, name, valid_from) select '{prefix}-p-' || n, '群衆 ' || n, now() - interval '1 day' from generate_series(0, {count - 1}) n;
+            insert into people.persons (id, valid_from) select '{prefix}-p-' || n, now() - interval '1 day' from generate_series(0, {count - 1}) n;
+            insert into people.names (person, name, valid_from) select '{prefix}-p-' || n, '群衆 ' || n, now() - interval '1 day' from generate_series(0, {count - 1}) n;
             insert into people.posts (person, section, post, role, valid_from) select '{prefix}-p-' || n, '市民課', '窓口担当', 'operator', now() - interval '1 day' from generate_series(0, {count - 1}) n;
             insert into terminals.terminals (id, name, responsible_person, place, system, address, state) select '{prefix}-t-' || n, '窓口 ' || n, 'p-2001', '1階', '{system}', '127.0.0.1', 'in-use' from generate_series(0, {count - 1}) n;
             insert into terminals.grants (terminal, person, approved_by, reason, valid_from) select '{prefix}-t-' || n, '{prefix}-p-' || n, 'p-2001', '窓口業務', now() - interval '1 day' from generate_series(0, {count - 1}) n
@@ -31,7 +33,7 @@ internal sealed class Crowd : IAsyncDisposable
         hsm.Environment["P11_KIT_SERVER_ADDRESS"] = Place.HsmSocket;
         await using var device = new Pkcs11Hsm(hsm, NullLogger<Pkcs11Hsm>.Instance);
         await using var store = new Store(NpgsqlDataSource.Create($"Host={Place.Directory}/sql;Database={broker.DatabaseName};Username=accessbroker"));
-        var issue = new IssueCard(store, new CertificateAuthorities(device, hsm, Path.Combine(Place.Directory, "ca")), TimeProvider.System);
+        var issue = new IssueCard(store, new CertificateAuthorities(device, hsm, Path.Combine(Place.Directory, "ca")), new CardSecrets(device, hsm), PolicyFiles.Load<CardsPolicy>(broker.PolicyDirectory, "cards"), TimeProvider.System);
         for (var n = 0; n < count; n++) crowd._members.Add(await AddAsync(broker, issue, prefix, n));
         foreach (var member in crowd._members) await member.StartAsync();
         await crowd.AttachedAsync();
@@ -50,7 +52,7 @@ internal sealed class Crowd : IAsyncDisposable
         var piv = new PivCard(reader, 1, TerminalAgent.Platform.PcscConstants.ProtocolT1);
         var keys = PrepareCard.Generate(piv);
         var certificates = await issue.RunAsync(new(CardId.Parse(keys.Card), keys.SignIn, keys.Signature, keys.Possession), PersonId.Parse($"{prefix}-p-{n}"), CancellationToken.None);
-        PrepareCard.Load(piv, new(certificates.SignIn, certificates.Signature, certificates.Possession), Place.Pin);
+        PrepareCard.Load(piv, new(certificates.SignIn, certificates.Signature, certificates.Possession, certificates.ManagementKey, certificates.Puk), Place.Pin);
         reader.Remove();
         var options = new AgentOptions
         {

@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using System.Web;
 using AccessBroker.TerminalAgent;
+using AccessBroker.TerminalAgent.Piv;
 using AccessBroker.TerminalAgent.Platform;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -40,13 +41,24 @@ internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions option
 
     internal string Terminal => Path.GetFileName(options.DataDirectory);
     internal MemoryReader Reader => reader;
+    internal AgentOptions Options => options;
+    /// <summary>The card itself, inside the reader, for somebody who speaks to it directly.</summary>
+    internal PivCard OpenCard()
+    {
+        reader.Insert();
+        return new(reader, 1, PcscConstants.ProtocolT1);
+    }
+
+    /// <summary>The agent leaves; its terminal is free for another stream.</summary>
+    internal Task StopAsync() => _stream!.StopAsync(default);
+
     internal HttpClient Http => _http;
     internal bool Attached => _stream?.Terminal is not null;
 
     internal async Task StartAsync(CancellationToken ct = default)
     {
-        _stream = new(options, _watch, TimeProvider.System, NullLogger<BrokerStream>.Instance);
-        _signIn = new(_watch, _stream, new KnowsPin(this), NullLogger<CardSignIn>.Instance);
+        _stream = new(options, _watch, new(options, NullLogger<NoticeBoard>.Instance), TimeProvider.System, NullLogger<BrokerStream>.Instance);
+        _signIn = new(_watch, _stream, new KnowsPin(this), new(), NullLogger<CardSignIn>.Instance);
         await _watch.StartAsync(ct);
         await _stream.StartAsync(ct);
     }
@@ -176,7 +188,6 @@ internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions option
         if (_stream is not null) await _stream.StopAsync(default);
         await _watch.StopAsync(default);
         _stream?.Dispose();
-        _signIn?.Dispose();
         _watch.Dispose();
         _http.Dispose();
     }

@@ -12,7 +12,12 @@ internal sealed class TestTerminal(BrokerHost broker, string id, int reader) : I
     private readonly string _directory = Path.Combine(broker.DataDirectory, "terminal-" + id);
     private WebApplication? _agent;
 
+    internal const int IssuingReader = 3;
     internal string Id => id;
+    /// <summary>What the slip printer has printed, and what was shown to whoever sits here.</summary>
+    internal string Printed => Read("printed");
+    internal string Shown => Read("shown");
+    private string Read(string name) => File.Exists(Path.Combine(_directory, name)) ? File.ReadAllText(Path.Combine(_directory, name)) : "";
     internal int ReaderIndex => reader;
     internal string Origin => $"http://127.0.0.1:{broker.AgentPorts[reader]}";
     internal AgentOptions Options => new()
@@ -22,6 +27,10 @@ internal sealed class TestTerminal(BrokerHost broker, string id, int reader) : I
         BrokerCa = Path.Combine(Place.Directory, "tls/ca.pem"),
         Listen = $"127.0.0.1:{broker.AgentPorts[reader]}",
         Reader = Desk.Reader(reader),
+        // t-01 is the issuing station of the tests: its second reader is the fourth.
+        IssuingReader = reader == 0 ? Desk.Reader(IssuingReader) : "",
+        SlipPrinter = Path.Combine(_directory, "printer"),
+        Notifier = Path.Combine(_directory, "notifier"),
         Pinentry = Path.Combine(_directory, "pinentry"),
         DataDirectory = Path.Combine(_directory, "data"),
     };
@@ -47,6 +56,11 @@ internal sealed class TestTerminal(BrokerHost broker, string id, int reader) : I
               echo OK
             done
             """);
+        foreach (var (program, file) in (ReadOnlySpan<(string, string)>)[("printer", "printed"), ("notifier", "shown")])
+        {
+            File.WriteAllText(Path.Combine(_directory, program), $"#!/bin/sh\ncat >> {_directory}/{file}\n");
+            File.SetUnixFileMode(Path.Combine(_directory, program), UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
+        }
         File.SetUnixFileMode(Options.Pinentry, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
         Types();
         var code = Secret.New(16);
@@ -60,6 +74,8 @@ internal sealed class TestTerminal(BrokerHost broker, string id, int reader) : I
         await _agent.StartAsync();
         await AttachedAsync();
     }
+
+    internal bool IsAttached => _agent?.Services.GetRequiredService<BrokerStream>().Terminal is not null;
 
     internal Task AttachedAsync() => Eventually.TrueAsync(() => Task.FromResult(_agent!.Services.GetRequiredService<BrokerStream>().Terminal is not null), $"{id} is attached");
 
@@ -98,10 +114,15 @@ internal sealed class TestTerminal(BrokerHost broker, string id, int reader) : I
     internal CardReader Watch => _agent!.Services.GetRequiredService<CardReader>();
 
     /// <summary>What the page's script does: brings a handle to the agent.</summary>
-    internal async Task<HttpResponseMessage> RedeemAsync(string handle, string? origin = null, string? host = null)
+    internal Task<HttpResponseMessage> RedeemAsync(string handle, string? origin = null, string? host = null) => PostAsync("/sign-in", handle, origin, host);
+
+    /// <summary>The same for work on a card.</summary>
+    internal Task<HttpResponseMessage> WorkAsync(string handle) => PostAsync("/card-work", handle, null, null);
+
+    private async Task<HttpResponseMessage> PostAsync(string path, string handle, string? origin, string? host)
     {
         using var client = new HttpClient();
-        using var request = new HttpRequestMessage(HttpMethod.Post, Origin + "/sign-in") { Content = JsonContent.Create(new { handle }) };
+        using var request = new HttpRequestMessage(HttpMethod.Post, Origin + path) { Content = JsonContent.Create(new { handle }) };
         request.Headers.Add("Origin", origin ?? broker.Issuer);
         if (host is not null) request.Headers.Host = host;
         return await client.SendAsync(request);

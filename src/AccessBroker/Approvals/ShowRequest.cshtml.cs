@@ -1,0 +1,96 @@
+using System.ComponentModel.DataAnnotations;
+using AccessBroker.Authorization;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.People;
+using AccessBroker.Primitives;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
+
+namespace AccessBroker.Approvals;
+
+/// <summary>One request: what it will do, who decides, and the buttons of whoever may press them.</summary>
+[Authorize, Audited("approvals.decide")]
+internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permissions permissions, IEnumerable<IFieldOptions> options, TimeProvider time) : PageModel
+{
+    [BindProperty, StringLength(64)] public string? Step { get; set; }
+    [BindProperty, StringLength(1000)] public string? Note { get; set; }
+    [BindProperty, StringLength(1000)] public string? Unavoidable { get; set; }
+
+    public Request Subject { get; private set; } = null!;
+    public RequestKind Kind { get; private set; } = null!;
+    public IReadOnlyList<(string Label, string Value)> Values { get; private set; } = [];
+    public IReadOnlyList<ApprovalStep> MayApprove { get; private set; } = [];
+    public bool MayExecute { get; private set; }
+    public bool MayRefuse { get; private set; }
+    public bool MayWithdraw { get; private set; }
+    public IReadOnlyDictionary<string, string> Names { get; private set; } = new Dictionary<string, string>();
+    /// <summary>Who could press the next button, by name.</summary>
+    public IReadOnlyList<string> Waiting { get; private set; } = [];
+    public string? Message { get; private set; }
+    public bool Succeeded { get; private set; }
+    /// <summary>The act that a rule forbade and a reason would allow: approve or execute.</summary>
+    public string? Blocked { get; private set; }
+
+    public string Name(string id) => Names.GetValueOrDefault(id, id);
+
+    public async Task<IActionResult> OnGetAsync(long id, CancellationToken ct) => await LoadAsync(id, ct) ?? Page();
+
+    public async Task<IActionResult> OnPostAsync(long id, string act, CancellationToken ct)
+    {
+        var by = PersonId.Of(User);
+        var outcome = act switch
+        {
+            "approve" => await desk.ApproveAsync(by, id, Step ?? "", Note ?? "", Unavoidable, ct),
+            "execute" => await desk.ExecuteAsync(by, id, Note ?? "", Unavoidable, ct),
+            "refuse" => await desk.RefuseAsync(by, id, Note ?? "", ct),
+            "withdraw" => await desk.WithdrawAsync(by, id, ct),
+            _ => new RequestDesk.Outcome.NotFound(),
+        };
+        switch (outcome)
+        {
+            case RequestDesk.Outcome.NotFound: return NotFound();
+            case RequestDesk.Outcome.NotPermitted: return Forbid();
+            case RequestDesk.Outcome.Done: (Succeeded, Message) = (true, act switch { "approve" => "承認しました。", "execute" => "実施しました。", "refuse" => "認めないことにしました。", _ => "取り下げました。" }); break;
+            case RequestDesk.Outcome.Closed: (Message, Response.StatusCode) = ("この申請は、すでに処理されたか、この操作ができない状態です。", StatusCodes.Status409Conflict); break;
+            case RequestDesk.Outcome.Problem problem: (Message, Response.StatusCode) = (problem.Sentence, StatusCodes.Status422UnprocessableEntity); break;
+            case RequestDesk.Outcome.Separated separated:
+                (Message, Response.StatusCode) = (string.Concat(separated.Rules.Select(Separation.Sentence)), StatusCodes.Status403Forbidden);
+                if (separated.MayBeUnavoidable) Blocked = act;
+                break;
+        }
+        return await LoadAsync(id, ct) ?? Page();
+    }
+
+    private async Task<IActionResult?> LoadAsync(long id, CancellationToken ct)
+    {
+        await using var work = await store.ReadAsync(ct);
+        if (await work.AskAsync(RequestStore.Find(id), ct) is not { } request || desk.Kind(request.Kind) is not { } kind) return NotFound();
+        (Subject, Kind) = (request, kind);
+        var (now, me) = (time.GetUtcNow(), PersonId.Of(User));
+        var may = await permissions.OfAsync(work, me, ct);
+        var concerned = await desk.IsConcernedAsync(work, kind, request, may, ct);
+        if (!concerned && request.RequestedBy != me && request.Subject != me && request.Decisions.All(d => d.By != me.Value) && !may.Allows("approvals.read")) return Forbid();
+        var steps = new List<ApprovalStep>();
+        if (request.State == "open") foreach (var step in kind.Steps) if (request.Decisions.All(d => d.Step != step.Name) && await kind.MayApproveAsync(work, request, step, may, ct)) steps.Add(step);
+        var ready = request.State == "approved" || (request.State == "open" && kind.Steps.Count == 0);
+        (MayApprove, MayExecute, MayRefuse, MayWithdraw) = (steps, kind.IsExecuted && ready && may.Allows(kind.ExecuteOperation), request.IsPending && concerned && kind.IsWithdrawable && request.RequestedBy != me, request.IsPending && request.RequestedBy == me && kind.IsWithdrawable);
+        var values = new List<(string, string)>();
+        foreach (var field in kind.Fields) if (request[field.Name] is { Length: > 0 } value) values.Add((field.Label, await LabelAsync(work, field, value, now, ct)));
+        Values = values;
+        Names = await work.AskAsync(PeopleRegister.Names(request.Decisions.Select(d => d.By).Append(request.RequestedBy.Value), now), ct);
+        var next = request.State == "open" && kind.Steps.Count > 0 ? kind.Steps.Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => s.Operation) : ready && kind.IsExecuted ? [kind.ExecuteOperation] : [];
+        Waiting = [.. (await work.AskAsync(PeopleRegister.Holders([.. next.SelectMany(permissions.RolesWith)], now), ct)).Where(h => h.Id != request.RequestedBy).Select(h => h.Name)];
+        return null;
+    }
+
+    private async Task<string> LabelAsync(UnitOfWork work, RequestField field, string value, DateTimeOffset now, CancellationToken ct)
+    {
+        if (field.Type == FieldType.Choice) return field.Choices.FirstOrDefault(c => c.Value == value).Label ?? value;
+        if (options.FirstOrDefault(o => o.Type == field.Type) is not { } finder) return value;
+        return (await finder.FindAsync(work, value, now, ct)).FirstOrDefault(o => o.Value == value) is { Label: { } label } ? $"{label} [{value}]" : value;
+    }
+
+    internal static string StateName(string state) => state switch { "open" => "受付", "approved" => "承認済み", "done" => "完了", "refused" => "不承認", "withdrawn" => "取下げ", "expired" => "期限切れ", _ => state };
+}

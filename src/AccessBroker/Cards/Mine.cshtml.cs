@@ -1,0 +1,38 @@
+using System.Text.Json.Nodes;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Primitives;
+using AccessBroker.Sessions;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
+
+namespace AccessBroker.Cards;
+
+/// <summary>One's own card: change its PIN, or say that it is lost. <clause>INA 第16-4, MIC 5.4(1)①(ウ)</clause></summary>
+[Authorize, Audited("cards.mine")]
+internal sealed class MineModel(Store store, CardChange change, HistorySpool history) : PageModel
+{
+    public IReadOnlyList<Card> Cards { get; private set; } = [];
+    public CardId Inserted => LiveSession.Of(HttpContext)!.Card;
+    public string? Message { get; private set; }
+
+    public async Task OnGetAsync(CancellationToken ct) => Cards = await store.AskAsync(CardRegister.OfPerson(PersonId.Of(User)), ct);
+
+    public async Task<IActionResult> OnPostAsync(string act, CardId? card, CancellationToken ct)
+    {
+        await OnGetAsync(ct);
+        var session = LiveSession.Of(HttpContext)!;
+        if (act == "change-pin")
+        {
+            await using var work = await store.BeginAsync(ct);
+            var id = CardWork.Open(work, "change-pin", null, session.Person, session.Card, session.Person, session.Terminal, new JsonObject());
+            await work.CommitAsync(ct);
+            return Redirect($"/cards/works/{id}");
+        }
+        if (act != "lost" || Cards.FirstOrDefault(c => c.Id == card) is not { } own) return NotFound();
+        Message = await CardChange.NarrowAsync(change, history, own.Id, "report-lost", "紛失届(本人)", session.Person, new Dictionary<string, string>()) ? "紛失を届け出ました。暗証番号管理者へ連絡してください。" : "このカードは、届け出られる状態ではありません。";
+        await OnGetAsync(ct);
+        return Page();
+    }
+}
