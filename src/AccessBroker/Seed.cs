@@ -17,6 +17,8 @@ internal static class Seed
         public IReadOnlyList<Person> People { get; init; } = [];
         public IReadOnlyList<Place> Terminals { get; init; } = [];
         public IReadOnlyList<Grant> Grants { get; init; } = [];
+        /// <summary>Blank cards in the cupboard on the first day.</summary>
+        public int BlankCards { get; init; }
     }
     internal sealed record Person(string Id, string Name, string Section, string Post, string? Role, DateTimeOffset? ValidUntil, string? Kana = null, string? StaffNumber = null, string? Employment = null, IReadOnlyList<string>? Roles = null);
     internal sealed record Place(string Id, string Name, string ResponsiblePerson, string Location, string System, string Address);
@@ -35,6 +37,7 @@ internal static class Seed
         await register.SaveChangesAsync(ct);
         register.AddRange(city.Grants.Select(g => new GrantRow { Terminal = g.Terminal, Person = g.Person, ApprovedBy = g.ApprovedBy, Reason = g.Reason, ValidFrom = from }));
         await register.SaveChangesAsync(ct);
+        if (city.BlankCards > 0) work.Write($"insert into cards.stock (kind, change, why, by, at) values ('piv-card', {city.BlankCards}, '最初の在庫', 'setup', {from})");
         foreach (var (id, configuration) in city.Clients)
         {
             if (configuration.Deserialize<Client>(JsonSerializerOptions.Web)!.Problem() is { } problem) throw new InvalidOperationException($"relying party {id}: {problem}");

@@ -24,7 +24,7 @@ internal sealed class RequestsModel(Store store, RequestDesk desk, Permissions p
     {
         await using var work = await store.ReadAsync(ct);
         var may = await permissions.OfAsync(work, PersonId.Of(User), ct);
-        Askable = [.. desk.Kinds.Where(k => may.Allows(k.RequestOperation)).OrderBy(k => k.Name, StringComparer.Ordinal)];
+        Askable = [.. desk.Kinds.Where(k => may.Allows(k.RequestOperation))];
         var seen = new List<Request>();
         foreach (var request in await work.AskAsync(RequestStore.Latest(null, 300), ct))
             if (desk.Kind(request.Kind) is { } kind && (request.RequestedBy.Value == PersonId.Of(User).Value || request.Decisions.Any(d => d.By == PersonId.Of(User).Value) || may.Allows("approvals.read") || await desk.IsConcernedAsync(work, kind, request, may, ct))) seen.Add(request);

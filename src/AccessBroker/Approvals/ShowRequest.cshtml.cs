@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Primitives;
 using Microsoft.AspNetCore.Authorization;
@@ -82,6 +83,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         Names = await work.AskAsync(PeopleRegister.Names(request.Decisions.Select(d => d.By).Append(request.RequestedBy.Value), now), ct);
         var next = request.State == "open" && kind.Steps.Count > 0 ? kind.Steps.Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => s.Operation) : ready && kind.IsExecuted ? [kind.ExecuteOperation] : [];
         Waiting = [.. (await work.AskAsync(PeopleRegister.Holders([.. next.SelectMany(permissions.RolesWith)], now), ct)).Where(h => h.Id != request.RequestedBy).Select(h => h.Name)];
+        await store.ExecuteAsync(NoticeBox.Seen(me, $"/requests/{id}", now), ct);
         return null;
     }
 

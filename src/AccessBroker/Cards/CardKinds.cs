@@ -167,6 +167,9 @@ internal sealed class CardOptions : IFieldOptions
 /// <summary>Japanese names of states.</summary>
 public static class CardNames
 {
+    /// <summary>The kind of medium in a word.</summary>
+    public static string Kind(string kind) => kind switch { "piv-card" => "ICカード", "fido-key" => "FIDOキー", "otp-token" => "ワンタイムパスワード生成器", _ => kind };
+
     /// <summary>The state in a word.</summary>
     public static string State(string state) => state switch
     {

@@ -25,7 +25,7 @@ internal static class CardsSlice
             .AddSingleton(new MenuEntry("自分のカード・暗証番号の変更", "/cards/mine", 10, [])).AddSingleton(new MenuEntry("運用基準", "/standard", 70, []));
         services.AddSingleton(new Register("cards", "操作識別カード管理簿", "INA 第16; MIC 5.4", "registers.read",
             [("person", "使用者"), ("kind", "種類"), ("serial", "製造番号"), ("state", "状態"), ("locker", "保管場所"), ("temporaryUntil", "当日限り"), ("request", "申請"), ("reason", "理由"), ("method", "廃棄方法"), ("witness", "立会人")])
-        { PersonColumns = ["person", "witness"] });
+        { PersonColumns = ["person", "witness"], Words = new Dictionary<string, Func<string, string>> { ["kind"] = CardNames.Kind, ["state"] = CardNames.State } });
     }
 
     internal static void MapCards(this IEndpointRouteBuilder app)

@@ -36,11 +36,19 @@ internal sealed class ShowModel(Store store, Permissions permissions, Separation
         ("inspect", "cards.inspect", "点検した", "現物を確かめました。", "点検"),
     ];
 
+    private static readonly IReadOnlyList<(string Kind, string Label, string[] States)> Requestable =
+    [
+        ("cards.replace", "交換を申請する", ["handed-over", "in-locker", "lost", "revoked", "collected"]),
+        ("cards.unblock", "暗証番号の再設定を申請する", ["handed-over"]),
+        ("cards.cancel", "取消を申請する", ["personalised", "handed-over", "in-locker", "suspended"]),
+    ];
+
     public Card Card { get; private set; } = null!;
     public string HolderName { get; private set; } = "";
     public IReadOnlyList<RegisterLine> Course { get; private set; } = [];
     public IReadOnlyDictionary<string, string> Names { get; private set; } = new Dictionary<string, string>();
     public IReadOnlyList<(string Act, string Label, string Effect)> Acts { get; private set; } = [];
+    public IReadOnlyList<(string Kind, string Label)> Requests { get; private set; } = [];
     public string? Message { get; private set; }
     public bool Succeeded { get; private set; }
     public string? Blocked { get; private set; }
@@ -121,6 +129,7 @@ internal sealed class ShowModel(Store store, Permissions permissions, Separation
         (Card, Course) = (card, course.Answer);
         var may = await permissions.OfAsync(work, PersonId.Of(User), ct);
         Acts = [.. All.Where(a => may.Allows(a.Operation) && (a.Act == "inspect" ? card.State is "handed-over" or "in-locker" : CardRule.After(card.State, a.Act) is not null)).Select(a => (a.Act, a.Label, a.Effect))];
+        Requests = [.. Requestable.Where(r => r.States.Contains(card.State) && may.Allows(r.Kind.Replace(".", ".request-", StringComparison.Ordinal))).Select(r => (r.Kind, r.Label))];
         Names = await work.AskAsync(PeopleRegister.Names(Course.SelectMany(l => new[] { l.By, l.Fields.GetValueOrDefault("witness", "") }).Append(card.Person.Value), time.GetUtcNow()), ct);
         HolderName = Name(card.Person.Value);
         return true;

@@ -51,6 +51,9 @@ public static class NoticeBox
     public static void MarkRead(UnitOfWork work, PersonId person, long notice, DateTimeOffset at) =>
         work.Write($"update notices.notices set read_at = {at} where id = {notice} and person = {person} and read_at is null");
 
+    /// <summary>The person has seen the page that notices are about.</summary>
+    public static Sql Seen(PersonId person, string url, DateTimeOffset at) => $"update notices.notices set read_at = {at} where person = {person} and url = {url} and read_at is null";
+
     /// <summary>What waits for people who sit at one of these terminals now; taken for 10 s, so that two nodes do not show it twice.</summary>
     public static Question<List<TerminalNotice>> TakeForTerminals(string[] terminals) => Question.All($"""
         update notices.deliveries d set next_at = clock_timestamp() + interval '10 seconds', attempts = attempts + 1

@@ -14,6 +14,9 @@ public sealed record Register(string Name, string Title, string Clause, string O
 {
     /// <summary>Columns with names of people: their ids are shown with the name of that day.</summary>
     public IReadOnlyList<string> PersonColumns { get; init; } = [];
+
+    /// <summary>Columns with codes: how a code is shown. The entry keeps the code.</summary>
+    public IReadOnlyDictionary<string, Func<string, string>> Words { get; init; } = new Dictionary<string, Func<string, string>>();
 }
 
 /// <summary>One line of a register as of a day, or one entry of its course.</summary>

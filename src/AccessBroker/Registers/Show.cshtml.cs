@@ -56,8 +56,9 @@ internal sealed class ShowModel(Store store, IEnumerable<Register> registers, Pe
         return Page();
     }
 
-    public string Text(RegisterLine line, string field) => line.Fields.GetValueOrDefault(field) is not { } value ? "" : Register.PersonColumns.Contains(field) ? Person(value) : value;
-    public string Person(string id) => Names.GetValueOrDefault(id) is { } name ? $"{name} ({id})" : id;
+    public string Text(RegisterLine line, string field) =>
+        line.Fields.GetValueOrDefault(field) is not { Length: > 0 } value ? "" : Register.PersonColumns.Contains(field) ? Person(value) : Register.Words.TryGetValue(field, out var word) ? word(value) : value;
+    public string Person(string id) => id == "setup" ? "初期設定" : Names.GetValueOrDefault(id) is { } name ? $"{name} ({id})" : id;
 
     private async Task<IActionResult?> ForbiddenAsync(string name, CancellationToken ct)
     {

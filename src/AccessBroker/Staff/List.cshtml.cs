@@ -25,5 +25,6 @@ internal sealed class ListModel(Store store, Exports exports, TimeProvider time)
             [.. Rows.Select(r => new[] { r.Id.Value, r.StaffNumber ?? "", r.Name, r.Kana, string.Join("、", r.Posts), string.Join(" ", r.Roles), r.Employment, StandingName(r.Standing), JapaneseTime.Precise(r.ValidFrom), r.ValidUntil is { } u ? JapaneseTime.Precise(u) : "" })], ct);
     }
 
+    internal static string EmploymentName(string employment) => employment switch { "regular" => "正規", "temporary" => "会計年度任用・臨時", "contractor" => "委託先", _ => employment };
     internal static string StandingName(string standing) => standing switch { "valid" => "在籍", "future" => "採用予定", "left" => "退職", "suspended" => "権限停止", _ => standing };
 }

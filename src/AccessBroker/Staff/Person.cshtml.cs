@@ -17,7 +17,7 @@ namespace AccessBroker.Staff;
 
 /// <summary>One person: posts, cards, seats, requests; suspension, leave, and one's own "no longer needed". <clause>MIC 6.2(1)②</clause></summary>
 [Authorize, Audited("staff.act")]
-internal sealed class PersonModel(Store store, Permissions permissions, SuspendPerson suspend, DormantIds dormant, TimeProvider time) : PageModel
+internal sealed class PersonModel(Store store, Permissions permissions, SuspendPerson suspend, DormantIds dormant, RequestDesk desk, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(400)] public string? Reason { get; set; }
     [BindProperty] public DateOnly? Last { get; set; }
@@ -27,6 +27,7 @@ internal sealed class PersonModel(Store store, Permissions permissions, SuspendP
     public IReadOnlyList<Seat> Seats { get; private set; } = [];
     public IReadOnlyList<Request> Requests { get; private set; } = [];
     public MayDo May { get; private set; } = null!;
+    public string KindTitle(Request request) => desk.Kind(request.Kind)?.Title ?? request.Kind;
     public bool IsMe => Person.Id == PersonId.Of(User);
     public int LentThisYear { get; private set; }
     public string? Message { get; private set; }

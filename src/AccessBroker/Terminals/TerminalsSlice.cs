@@ -18,7 +18,7 @@ internal static class TerminalsSlice
         services.AddSingleton(new MenuEntry("端末", "/terminals", 40, ["terminals.read"]));
         services.AddSingleton(new Register("terminals", "住基ネット構成管理簿(端末)", "INA 第14(5) 様式第1号", "registers.read",
             [("name", "名称"), ("responsible", "管理責任者"), ("place", "設置場所"), ("system", "系統"), ("segment", "区分"), ("link", "接続"), ("address", "アドレス"), ("mac", "MAC"), ("fingerprint", "構成"), ("state", "状態")])
-        { PersonColumns = ["responsible"] });
+        { PersonColumns = ["responsible"], Words = new Dictionary<string, Func<string, string>> { ["state"] = ListModel.StateName } });
         services.AddSingleton(new Register("seats", "端末利用許可簿", "MOJ 第5-4(1)", "registers.read",
             [("terminal", "端末"), ("person", "利用者"), ("approvedBy", "許可した管理責任者"), ("reason", "理由"), ("from", "開始"), ("until", "終了")])
         { PersonColumns = ["person", "approvedBy"] });
