@@ -121,7 +121,7 @@ internal static class Pages
         catch (Exception e) when (e is HttpRequestException or TaskCanceledException) { session.Waiting = true; }
     }
 
-    internal const string Over = "操作識別カードが抜かれたため、業務を終了しました。";
+    internal const string Over = "サインインが終わったため(カードの抜取り・期限切れ・紛失届など)、業務を終了しました。";
 
     private const string Wait = """<p class="ended" id="waiting" role="status">認証サーバーに確かめています。数秒で戻ります。</p>""";
 

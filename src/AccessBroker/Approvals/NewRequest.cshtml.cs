@@ -25,16 +25,33 @@ internal sealed class NewRequestModel(Store store, RequestDesk desk, Permissions
     {
         if (await RefusedAsync(kind, ct) is { } refused) return refused;
         foreach (var field in Kind.Fields) if (Request.Query[field.Name].ToString() is { Length: > 0 and <= 200 } value) Given[field.Name] = value;
-        await using var work = await store.ReadAsync(ct);
-        foreach (var field in Kind.Fields.Where(f => f.Type is FieldType.Card or FieldType.Terminal && string.IsNullOrEmpty(Given.GetValueOrDefault(f.Name))))
-            if (options.FirstOrDefault(o => o.Type == field.Type) is { } finder && await finder.FindAsync(work, "", time.GetUtcNow(), ct) is { Count: > 0 and < 20 } all) Offered[field.Name] = all;
+        await OfferAsync(ct);
         return Page();
+    }
+
+    /// <summary>Ids are not for people: what is already found is shown by name; cards and terminals are listed while they are few.</summary>
+    private async Task OfferAsync(CancellationToken ct)
+    {
+        await using var work = await store.ReadAsync(ct);
+        foreach (var field in Kind.Fields.Where(f => !Offered.ContainsKey(f.Name)))
+        {
+            if (options.FirstOrDefault(o => o.Type == field.Type) is not { } finder) continue;
+            if (Given.GetValueOrDefault(field.Name)?.Trim() is { Length: > 0 } text)
+            {
+                if (await finder.FindAsync(work, text, time.GetUtcNow(), ct) is [var one]) (Offered[field.Name], Given[field.Name]) = ([one], one.Value);
+            }
+            else if (field.Type is FieldType.Card or FieldType.Terminal && await finder.FindAsync(work, "", time.GetUtcNow(), ct) is { Count: > 0 and < 20 } all) Offered[field.Name] = all;
+        }
     }
 
     public async Task<IActionResult> OnPostAsync(string kind, CancellationToken ct)
     {
         if (await RefusedAsync(kind, ct) is { } refused) return refused;
-        if (!await ResolveAsync(ct)) return Page();
+        if (!await ResolveAsync(ct))
+        {
+            await OfferAsync(ct);
+            return Page();
+        }
         switch (await desk.SubmitAsync(PersonId.Of(User), Kind.Name, Given.ToDictionary(g => g.Key, g => g.Value ?? ""), Reason ?? "", ct))
         {
             case RequestDesk.Outcome.Done done: return Redirect($"/requests/{done.Request}");
@@ -43,6 +60,7 @@ internal sealed class NewRequestModel(Store store, RequestDesk desk, Permissions
             default: return NotFound();
         }
         Response.StatusCode = StatusCodes.Status422UnprocessableEntity;
+        await OfferAsync(ct);
         return Page();
     }
 

@@ -19,6 +19,9 @@ internal static class CardRequest
     internal static bool MakesCard(Request request) => request.Kind is "cards.issue" or "cards.replace" or "cards.temporary" || (request.Kind == "cards.consult" && request["act"] is "issue" or "replace");
 
     /// <summary>Why nothing can be handed to this person, in Japanese; null: it can. <clause>MIC 5.4(1)③</clause></summary>
+    /// <summary>A card says whose it is.</summary>
+    internal static async Task FillPersonAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct) => fields["person"] = (await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct))!.Person.Value;
+
     internal static async Task<string?> HandOverProblemAsync(UnitOfWork work, Request request, PersonId person, DateTimeOffset at, CancellationToken ct)
     {
         if (await work.AskAsync(PeopleRegister.FindValid(person, at), ct) is null) return "この人は在籍していないか、権限が停止されています。";
@@ -54,11 +57,13 @@ internal sealed class ReplaceCardKind : RequestKind
     public override string Name => "cards.replace";
     public override string Title => "カードの変更(交換)";
     public override string Explanation => "古いカードの代わりに新しいカードを発行します。古いカードを回収するか紛失を届け出るまで、新しいカードは手渡せません。";
-    public override IReadOnlyList<RequestField> Fields => [new("person", "カードを使う人", FieldType.Person), new("card", "古いカード", FieldType.Card)];
+    public override IReadOnlyList<RequestField> Fields => [new("card", "古いカード", FieldType.Card)];
     public override string? ExecutedAt(Request request) => CardRequest.Station(request);
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) =>
-        await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct) is { } card && card.Person.Value == fields["person"] ? null : "古いカードは、この人のものではありません。";
+        await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct) is { TemporaryUntil: null, State: not ("destroyed" or "spoiled" or "personalising") } ? null : "このカードは、交換できる状態ではありません。";
+
+    public override Task CompleteAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct) => CardRequest.FillPersonAsync(work, fields, ct);
 
     public override Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct) => Task.FromResult<string?>(null);
 }
@@ -93,7 +98,7 @@ internal sealed class CancelCardKind(CardChange change) : RequestKind
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) =>
         await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct) is { } card && CardRule.After(card.State, "revoke") is not null ? null : "このカードは、取り消せる状態ではありません。";
 
-    public override async Task CompleteAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct) => fields["person"] = (await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct))!.Person.Value;
+    public override Task CompleteAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct) => CardRequest.FillPersonAsync(work, fields, ct);
 
     public override Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct) => RevokeAsync(change, work, request, by);
 
@@ -115,13 +120,15 @@ internal sealed class UnblockPinKind : RequestKind
     public override IReadOnlyList<ApprovalStep> Steps => [Step("立会人")];
     public override IReadOnlyList<RequestField> Fields =>
     [
-        new("person", "本人", FieldType.Person), new("card", "カード", FieldType.Card), new("form", "申請書の番号", Hint: "例: 令8-暗-015"),
+        new("card", "カード", FieldType.Card), new("form", "申請書の番号", Hint: "本人が書いた紙の申請書の番号です。例: 令8-暗-015"),
         new("identity", "本人確認の方法", FieldType.Choice) { Choices = [("staff-card", "職員証の写真で確認"), ("manager", "所属長が面前で確認"), ("licence", "運転免許証などの公的書類で確認")] },
     ];
     public override string? ExecutedAt(Request request) => CardRequest.Station(request);
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) =>
-        await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct) is { State: "handed-over" } card && card.Person.Value == fields["person"] ? null : "このカードは、この人が使っているものではありません。";
+        await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct) is { State: "handed-over" } ? null : "このカードは、本人が使っているものではありません。";
+
+    public override Task CompleteAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct) => CardRequest.FillPersonAsync(work, fields, ct);
 
     public override Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct) => Task.FromResult<string?>(null);
 }

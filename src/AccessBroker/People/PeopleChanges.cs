@@ -20,10 +20,10 @@ public static class PeopleChanges
         await context.SaveChangesAsync(ct);
     }
 
-    /// <summary>From <paramref name="from"/> on the person holds exactly these posts; sections are codes.</summary>
+    /// <summary>From <paramref name="from"/> on the person holds exactly these posts; sections are codes. A deputy (no section) stays one.</summary>
     public static void Move(UnitOfWork work, PersonId person, IReadOnlyCollection<HeldPost> posts, DateTimeOffset from)
     {
-        work.Write($"update people.posts set valid_until = {from} where person = {person} and valid_from < {from} and (valid_until is null or valid_until > {from})");
+        work.Write($"update people.posts set valid_until = {from} where person = {person} and section <> '' and valid_from < {from} and (valid_until is null or valid_until > {from})");
         foreach (var post in posts) Hold(work, person, post, from, null);
     }
 

@@ -71,10 +71,11 @@ public static class PeopleRegister
         $"select p.id, coalesce(people.name_at(p.id, {at}), (select n.name from people.names n where n.person = p.id order by n.valid_from limit 1)) from people.persons p where p.id = any({people.Distinct().ToArray()})",
         r => (Id: r.GetString(0), Name: r.GetString(1))).Select(rows => rows.ToDictionary(r => r.Id, r => r.Name));
 
-    /// <summary>Everybody who was ever registered, as of <paramref name="at"/>; posts as "section code|post", each once.</summary>
+    /// <summary>Everybody who was ever registered, as of <paramref name="at"/>; posts as "section code|post", each once, without deputies (they have no section).</summary>
     public static Question<List<PersonLine>> WholeAt(DateTimeOffset at) => Question.All($"""
         select p.id, n.name, n.kana, p.staff_number, p.employment, p.mail, p.valid_from, p.valid_until, case when p.valid_until <= {at} then 'left' else 'valid' end,
-            array(select distinct q.section || '|' || q.post from people.posts q where q.person = p.id and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at}) and q.role not in ('deputy')), array[]::text[]
+            array(select distinct q.section || '|' || q.post from people.posts q where q.person = p.id and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at}) and q.section <> ''),
+            array(select distinct q.role from people.posts q where q.person = p.id and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at}) and q.section <> '')
         from people.persons p join lateral (select m.name, m.kana from people.names m where m.person = p.id order by (m.valid_from <= {at}) desc, case when m.valid_from <= {at} then m.valid_from end desc, m.valid_from limit 1) n on true
         order by p.id
         """, Read);

@@ -64,7 +64,7 @@ internal sealed class StaffTasks(DormantIds dormant) : ITaskSource
         var tasks = new List<WaitingTask>();
         if (may.Allows("staff.apply-roster"))
             tasks.AddRange(await work.QueryAsync($"select id, effective, imported_by from staff.rosters where applied_at is null and discarded_at is null and imported_by <> {may.Person!.Id} order by id desc limit 5",
-                r => new WaitingTask("人事の名簿の反映", $"{r.GetInt64(0)}", $"/people/rosters/{r.GetInt64(0)}", r.GetFieldValue<DateTimeOffset>(1)), ct));
+                r => new WaitingTask("人事の名簿の反映", $"{r.GetInt64(0)}", $"/people/rosters/{r.GetInt64(0)}", r.GetFieldValue<DateTimeOffset>(1).AddDays(1)), ct));
         if (may.Allows("staff.settle-dormant") && (await dormant.FindAsync(work, ct)).Where(d => d.OrphanSince is not null).ToList() is { Count: > 0 } orphans)
             tasks.Add(new("名簿にない人の確認", $"{orphans.Count} 人", "/people/dormant", orphans.Min(o => o.OrphanSince)!.Value.AddDays(7)));
         return tasks;

@@ -17,7 +17,7 @@ namespace AccessBroker.Staff;
 /// Imports a roster: read, compared and shown first; applied by somebody else in one transaction, with effect on its day; nothing half-way. What the
 /// register said meanwhile must be what was compared. <clause>MIC 6.2(1)②</clause>
 /// </summary>
-public sealed class RosterImport(Store store, PostsPolicy posts, Permissions permissions, TimeProvider time)
+public sealed partial class RosterImport(Store store, PostsPolicy posts, Policies.RolesPolicy roles, Permissions permissions, TimeProvider time)
 {
     private static readonly JsonSerializerOptions Format = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -25,12 +25,13 @@ public sealed class RosterImport(Store store, PostsPolicy posts, Permissions per
     public sealed record Import(long Id, DateTimeOffset Effective, string ImportedBy, DateTimeOffset ImportedAt, IReadOnlyList<RosterPerson> People, IReadOnlyList<RosterChange> Changes, string RegisterHash, string? AppliedBy, DateTimeOffset? AppliedAt, bool Discarded);
 
     /// <summary>What came of applying.</summary>
-    public enum Outcome { Applied, NotFound, OwnImport, AppliedAlready, RegisterChanged }
+    public enum Outcome { Applied, NotFound, OwnImport, AppliedAlready, RegisterChanged, NotConfirmed }
 
     /// <summary>Reads and compares; nothing changes. The import's number, or the problems.</summary>
     public async Task<(long? Import, IReadOnlyList<RosterProblem> Problems)> StageAsync(byte[] file, DateTimeOffset effective, PersonId by, CancellationToken ct)
     {
         var (people, problems) = Roster.Read(file);
+        if (Web.JapaneseTime.DayOf(effective) < Web.JapaneseTime.DayOf(time.GetUtcNow())) problems = [.. problems, new(0, "", "発効日は、今日か今日より後の日にしてください。")];
         await using var work = await store.BeginAsync(ct);
         var (changes, register) = ((IReadOnlyList<RosterChange>)[], "");
         if (problems.Count == 0) (changes, problems, register) = await CompareAsync(work, people, effective, ct);
@@ -45,8 +46,8 @@ public sealed class RosterImport(Store store, PostsPolicy posts, Permissions per
         return (id, problems);
     }
 
-    /// <summary>Makes it so, all or nothing. Whoever imported does not apply.</summary>
-    public async Task<Outcome> ApplyAsync(long id, PersonId by, CancellationToken ct)
+    /// <summary>Makes it so, all or nothing. Whoever imported does not apply. Where the preview warns, it has to be confirmed.</summary>
+    public async Task<Outcome> ApplyAsync(long id, PersonId by, bool confirmed, CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
         if ((await work.QueryAsync($"{Columns()} where id = {id} for update", Read, ct)) is not [var import] || import.Discarded) return Outcome.NotFound;
@@ -61,6 +62,7 @@ public sealed class RosterImport(Store store, PostsPolicy posts, Permissions per
         // One import at a time; and what is applied is what was shown.
         await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('staff.roster'))", ct);
         if ((await CompareAsync(work, import.People, import.Effective, ct)).Register != import.RegisterHash) return Outcome.RegisterChanged;
+        if (!confirmed && (await EffectsAsync(work, import, by, ct)).Warnings.Count > 0) return Outcome.NotConfirmed;
         await WriteAsync(work, import, by, ct);
         work.Write($"update staff.rosters set applied_by = {by}, applied_at = {time.GetUtcNow()} where id = {id}");
         work.Record(entry with { Outcome = HistoryOutcome.Done, Reason = "" }, time.GetUtcNow());
@@ -74,8 +76,12 @@ public sealed class RosterImport(Store store, PostsPolicy posts, Permissions per
     /// <summary>The latest imports.</summary>
     internal Task<List<Import>> LatestAsync(CancellationToken ct) => store.AskAsync(Question.All($"{Columns()} order by id desc limit 20", Read), ct);
 
-    private static async Task<(IReadOnlyList<RosterChange>, IReadOnlyList<RosterProblem>, string Register)> CompareAsync(UnitOfWork work, IReadOnlyList<RosterPerson> people, DateTimeOffset effective, CancellationToken ct)
+    /// <summary>A day that has begun takes effect now: nothing is written into the past.</summary>
+    private DateTimeOffset From(DateTimeOffset effective) => time.GetUtcNow() is var now && effective > now ? effective : now;
+
+    private async Task<(IReadOnlyList<RosterChange>, IReadOnlyList<RosterProblem>, string Register)> CompareAsync(UnitOfWork work, IReadOnlyList<RosterPerson> people, DateTimeOffset day, CancellationToken ct)
     {
+        var effective = From(day);
         var (known, sections) = (RosterRegister.Known(effective), RosterRegister.Sections(effective));
         await work.AskAsync(ct, known, sections);
         var used = known.Answer.Select(k => k.Id).ToHashSet();
@@ -86,9 +92,11 @@ public sealed class RosterImport(Store store, PostsPolicy posts, Permissions per
         return (changes, problems, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text))));
     }
 
-    private async Task WriteAsync(UnitOfWork work, Import import, PersonId by, CancellationToken ct)
+    private async Task WriteAsync(UnitOfWork work, Import staged, PersonId by, CancellationToken ct)
     {
+        var import = staged with { Effective = From(staged.Effective) };
         var lines = import.People.ToDictionary(p => p.StaffNumber);
+        var sections = await work.AskAsync(RosterRegister.Sections(import.Effective), ct);
         foreach (var change in import.Changes)
         {
             if (change.Kind == "section") { PeopleChanges.NameSection(work, change.Person, change.After, import.Effective); continue; }
@@ -105,13 +113,13 @@ public sealed class RosterImport(Store store, PostsPolicy posts, Permissions per
                 case "rename": PeopleChanges.Rename(work, person, line.Name, line.Kana, import.Effective); break;
                 case "mail": PeopleChanges.SetMail(work, person, line.Mail!); break;
                 case "leave": Leaving.Write(work, person, Roster.EndOf(line.Until!.Value)); break;
-                case "move":
+                case "move" or "recode":
                     PeopleChanges.Move(work, person, posts.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
                     // A seat belongs to the work at the old desk: the new section's responsible person decides anew. <clause>MOJ 第5-4(1)</clause>
-                    if (!change.Before.Split('、').Any(b => b.Split('|')[0] == line.SectionCode)) TerminalRegister.EndSeats(work, person, import.Effective);
+                    if (change.Kind == "move" && RosterRule.LeavesSection(change, line.SectionName, sections)) TerminalRegister.EndSeats(work, person, import.Effective);
                     break;
             }
-            if (change.Kind is "join" or "move" && posts.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role).Except(posts.DefaultRoles).ToList() is var beyond)
+            if (change.Kind is "join" or "move" or "recode" && posts.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role).Except(posts.DefaultRoles).ToList() is var beyond)
                 work.Enter("privileged", $"{person}/post", beyond.Count > 0 ? "役職" : "役職の終了", by.Value, new Dictionary<string, string> { ["person"] = person.Value, ["role"] = string.Join(' ', beyond), ["from"] = Web.JapaneseTime.Precise(import.Effective), ["reason"] = $"{line.SectionName} {line.Post}" }, time.GetUtcNow(), removed: beyond.Count == 0);
             work.Enter("user-ids", person.Value, Word(change.Kind), by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber, ["section"] = line.SectionName, ["post"] = line.Post, ["employment"] = line.Employment, ["from"] = Web.JapaneseTime.Precise(import.Effective), ["until"] = line.Until is { } last ? $"{last:yyyy-MM-dd}" : "" }, time.GetUtcNow());
         }
@@ -121,7 +129,7 @@ public sealed class RosterImport(Store store, PostsPolicy posts, Permissions per
         if (gone > 0) work.Notify(managers.Select(m => m.Id), "人事異動が反映されました", $"採用・異動・退職 {gone} 件。カードの設定・取消・変更を速やかに申請してください。", $"/people/rosters/{import.Id}", time.GetUtcNow());
     }
 
-    internal static string Word(string kind) => kind switch { "join" => "採用", "move" => "異動", "rename" => "氏名変更", "leave" => "退職", "mail" => "メール変更", "section" => "所属", "orphan" => "名簿にない人", _ => kind };
+    internal static string Word(string kind) => kind switch { "join" => "採用", "move" => "異動", "recode" => "所属コードの変更", "rename" => "氏名変更", "leave" => "退職", "mail" => "メール変更", "section" => "所属", "orphan" => "名簿にない人", _ => kind };
 
     private static Sql Columns() => $"select id, effective, imported_by, imported_at, people, changes, register_hash, applied_by, applied_at, discarded_at is not null from staff.rosters";
 

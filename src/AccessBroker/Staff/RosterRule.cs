@@ -1,10 +1,10 @@
 namespace AccessBroker.Staff;
 
 /// <summary>One person as the register has them on the day.</summary>
-public sealed record KnownPerson(string Id, string StaffNumber, string Name, string Kana, string Employment, string? Mail, bool Left, DateTimeOffset? Until, IReadOnlyList<string> Posts);
+public sealed record KnownPerson(string Id, string StaffNumber, string Name, string Kana, string Employment, string? Mail, bool Left, DateTimeOffset? Until, IReadOnlyList<string> Posts, IReadOnlyList<string> Roles);
 
 /// <summary>One difference between roster and register.</summary>
-/// <param name="Kind">join, move, rename, leave, mail, section or orphan.</param>
+/// <param name="Kind">join, move, recode (the same section under another code), rename, leave, mail, section or orphan.</param>
 /// <param name="Person">Id; of a joiner: the one they will get.</param>
 public sealed record RosterChange(string Kind, string Person, string StaffNumber, string Name, string Before, string After);
 
@@ -23,7 +23,7 @@ public static class RosterRule
         var (changes, problems) = (new List<RosterChange>(), new List<RosterProblem>());
         var known = register.Where(k => k.StaffNumber.Length > 0).ToDictionary(k => k.StaffNumber);
         foreach (var section in roster.Select(r => (r.SectionCode, r.SectionName)).Distinct())
-            if (sections.GetValueOrDefault(section.SectionCode) != section.SectionName) changes.Add(new("section", section.SectionCode, "", section.SectionName, sections.GetValueOrDefault(section.SectionCode, ""), section.SectionName));
+            if (sections.GetValueOrDefault(section.SectionCode, section.SectionCode) != section.SectionName) changes.Add(new("section", section.SectionCode, "", section.SectionName, sections.GetValueOrDefault(section.SectionCode, ""), section.SectionName));
         for (var i = 0; i < roster.Count; i++)
         {
             var line = roster[i];
@@ -36,12 +36,20 @@ public static class RosterRule
             if (person.Left) { problems.Add(new(i + 2, "職員番号", "退職した人の番号です。番号は再利用できません(MIC 5.4(2)①)。")); continue; }
             if (line.Name != person.Name) changes.Add(new("rename", person.Id, line.StaffNumber, line.Name, person.Name, line.Name));
             var post = PostOf(line.SectionCode, line.Post);
-            if (!person.Posts.SequenceEqual([post])) changes.Add(new("move", person.Id, line.StaffNumber, line.Name, string.Join('、', person.Posts), post));
+            if (!person.Posts.SequenceEqual([post])) changes.Add(new(IsSamePlace(person.Posts, line, sections) ? "recode" : "move", person.Id, line.StaffNumber, line.Name, string.Join('、', person.Posts), post));
             if (line.Mail != person.Mail && line.Mail is not null) changes.Add(new("mail", person.Id, line.StaffNumber, line.Name, person.Mail ?? "", line.Mail));
             if (line.Until is { } until && Roster.EndOf(until) is var end && person.Until != end) changes.Add(new("leave", person.Id, line.StaffNumber, line.Name, person.Until is { } had ? $"{had:O}" : "", $"{end:O}"));
         }
         var listed = roster.Select(r => r.StaffNumber).ToHashSet();
-        changes.AddRange(register.Where(k => k.StaffNumber.Length > 0 && !k.Left && k.Until is null && k.Employment != "contractor" && !listed.Contains(k.StaffNumber)).Select(k => new RosterChange("orphan", k.Id, k.StaffNumber, k.Name, string.Join('、', k.Posts), "")));
+        changes.AddRange(register.Where(k => k.StaffNumber.Length > 0 && !k.Left && k.Until is null && k.Posts.Count > 0 && k.Employment != "contractor" && !listed.Contains(k.StaffNumber)).Select(k => new RosterChange("orphan", k.Id, k.StaffNumber, k.Name, string.Join('、', k.Posts), "")));
         return (changes, problems);
     }
+
+    /// <summary>The same post in a section of the same name: only its code is another.</summary>
+    private static bool IsSamePlace(IReadOnlyList<string> held, RosterPerson line, IReadOnlyDictionary<string, string> sections) =>
+        held is [var one] && one.Split('|') is [var code, var post] && post == line.Post && sections.GetValueOrDefault(code, code) == line.SectionName;
+
+    /// <summary>Does a transfer leave the section? Then its seats end; another post in the same section keeps them.</summary>
+    public static bool LeavesSection(RosterChange move, string sectionName, IReadOnlyDictionary<string, string> sections) =>
+        !move.Before.Split('、').Any(b => b.Split('|')[0] is var code && (code == move.After.Split('|')[0] || sections.GetValueOrDefault(code, code) == sectionName));
 }

@@ -19,9 +19,11 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
 {
     [BindProperty] public IFormFile? Upload { get; set; }
     [BindProperty] public DateOnly? Effective { get; set; }
+    [BindProperty] public bool Confirmed { get; set; }
 
     public IReadOnlyList<RosterImport.Import> Latest { get; private set; } = [];
     public RosterImport.Import? Shown { get; private set; }
+    public RosterEffects Effects { get; private set; } = RosterEffects.None;
     public IReadOnlyList<RosterProblem> Problems { get; private set; } = [];
     public IReadOnlyDictionary<string, string> Names { get; private set; } = new Dictionary<string, string>();
     public MayDo May { get; private set; } = null!;
@@ -32,7 +34,8 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
     public async Task<IActionResult> OnGetAsync(long? id, string? format, CancellationToken ct)
     {
         if (!await LoadAsync(id, ct)) return NotFound();
-        return format != "csv" || Shown is null ? Page() : await exports.CsvAsync(HttpContext, $"roster-{id}", ["種類", "職員番号", "氏名", "変更前", "変更後"], [.. Shown.Changes.Select(c => new[] { RosterImport.Word(c.Kind), c.StaffNumber, c.Name, c.Before, c.After })], ct);
+        if (id is null && format == "csv") return await exports.CsvAsync(HttpContext, "roster", [.. Roster.Headings], await import.CurrentAsync(ct), ct);
+        return format != "csv" || Shown is null ? Page() : await exports.CsvAsync(HttpContext, $"roster-{id}", ["種類", "職員番号", "氏名", "変更前", "変更後", "権限と端末"], [.. Shown.Changes.Select(c => new[] { RosterImport.Word(c.Kind), c.StaffNumber, c.Name, Effects.Place(c.Before), Effects.Place(c.After), Effects.Of(c) })], ct);
     }
 
     public async Task<IActionResult> OnPostAsync(long? id, string? act, CancellationToken ct)
@@ -47,9 +50,10 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
         }
         if (id is { } one)
         {
-            (Succeeded, Message, Response.StatusCode) = await import.ApplyAsync(one, PersonId.Of(User), ct) switch
+            (Succeeded, Message, Response.StatusCode) = await import.ApplyAsync(one, PersonId.Of(User), Confirmed, ct) switch
             {
                 RosterImport.Outcome.Applied => (true, "反映しました。発効日から有効です。", StatusCodes.Status200OK),
+                RosterImport.Outcome.NotConfirmed => (false, "この反映には、確かめが要ります。警告を読み、承知のうえであれば印を付けて反映してください。何も反映していません。", StatusCodes.Status422UnprocessableEntity),
                 RosterImport.Outcome.OwnImport => (false, "取り込んだ人とは別の人が反映します。", StatusCodes.Status403Forbidden),
                 RosterImport.Outcome.AppliedAlready => (false, "すでに反映されています。", StatusCodes.Status409Conflict),
                 RosterImport.Outcome.RegisterChanged => (false, "取込みの後に職員の登録が変わりました。もう一度取り込んで、違いを確かめてください。何も反映していません。", StatusCodes.Status409Conflict),
@@ -95,6 +99,7 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
         May = await permissions.OfAsync(User, ct);
         Latest = await import.LatestAsync(ct);
         if (id is { } one && (Shown = await import.FindAsync(one, ct)) is null) return false;
+        if (Shown is { AppliedAt: null }) Effects = await import.EffectsAsync(Shown, PersonId.Of(User), ct);
         Names = await store.AskAsync(PeopleRegister.Names(Latest.SelectMany(l => new[] { l.ImportedBy, l.AppliedBy ?? "" }), time.GetUtcNow()), ct);
         return true;
     }

@@ -9,6 +9,7 @@ using AccessBroker.Sessions;
 using AccessBroker.Staff;
 using AccessBroker.Terminals;
 using AccessBroker.Tests.Support;
+using AccessBroker.Web;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace AccessBroker.Tests.Staff;
@@ -96,9 +97,9 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         var shown = (await import.FindAsync(id!.Value, None))!;
         Assert.Equal(["join 5001", "leave 1002", "move 1001", "orphan 1006", "rename 1003"], shown.Changes.Where(c => c.Kind != "section").Select(c => $"{c.Kind} {c.StaffNumber}").Order());
         Assert.NotNull(await ValidAsync(store, "p-1002", april));    // nothing has happened yet
-        Assert.Equal(RosterImport.Outcome.OwnImport, await import.ApplyAsync(id.Value, Hr, None));
-        Assert.Equal(RosterImport.Outcome.Applied, await import.ApplyAsync(id.Value, System, None));
-        Assert.Equal(RosterImport.Outcome.AppliedAlready, await import.ApplyAsync(id.Value, System, None));
+        Assert.Equal(RosterImport.Outcome.OwnImport, await import.ApplyAsync(id.Value, Hr, true, None));
+        Assert.Equal(RosterImport.Outcome.Applied, await import.ApplyAsync(id.Value, System, true, None));
+        Assert.Equal(RosterImport.Outcome.AppliedAlready, await import.ApplyAsync(id.Value, System, true, None));
         // The day before, and the day.
         var (before, after) = (april.AddSeconds(-1), april);
         Assert.Equal("市民課 窓口担当", string.Join(' ', (await ValidAsync(store, "p-1001", before))!.Posts.Select(p => $"{p.Section} {p.Post}")));
@@ -125,6 +126,40 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         Assert.NotEmpty(await broker.SqlAsync("select 1 from notices.notices where person = 'p-8001' and subject like '名簿にない%'"));
     }
 
+    [Fact, Trait("Requirement", "IDN-10")]
+    public async Task The_register_exported_and_imported_on_the_same_day_changes_nothing_and_what_leaves_a_role_without_a_holder_must_be_confirmed()
+    {
+        await using var services = CityServices.Of(broker, _clock);
+        var (import, store) = (services.GetRequiredService<RosterImport>(), services.GetRequiredService<Store>());
+        var today = JapaneseTime.StartOf(JapaneseTime.DayOf(_clock.Now));
+        await broker.SqlAsync($"insert into people.posts (person, post, section, role, valid_from, valid_until) values ('p-1003', '住基ネット管理者代行', '', 'administrator', now() - interval '1 hour', now() + interval '30 days')");
+        var rows = (await import.CurrentAsync(None)).Select(r => r.Select((cell, i) => i == 2 && cell.Length == 0 ? "カナ" : cell).ToArray()).ToList();
+        async Task<RosterImport.Import> StageAsync()
+        {
+            var (id, problems) = await import.StageAsync(Csv.Write(Roster.Headings, rows), today, Hr, None);
+            Assert.Empty(problems);
+            return (await import.FindAsync(id!.Value, None))!;
+        }
+        Assert.DoesNotContain((await StageAsync()).Changes, c => c.StaffNumber != "6101");
+        // The same sections under new codes: nobody loses a seat; a deputy stays one.
+        foreach (var row in rows) row[3] = "9-" + row[3];
+        var recoded = await StageAsync();
+        Assert.Equal(["recode"], recoded.Changes.Where(c => c.Kind != "section" && c.StaffNumber != "6101").Select(c => c.Kind).Distinct());
+        Assert.DoesNotContain((await import.EffectsAsync(recoded, System, None)).ByPerson.Values, v => v.Contains("使えなくなる端末", StringComparison.Ordinal));
+        // The only PIN manager goes: told, and refused until somebody says that it is meant.
+        foreach (var row in rows) row[3] = row[3][2..];
+        (rows.Single(r => r[0] == "3001")[3], rows.Single(r => r[0] == "3001")[4], rows.Single(r => r[0] == "3001")[5]) = ("0808", "別の課", "主事");
+        var moved = await StageAsync();
+        var effects = await import.EffectsAsync(moved, System, None);
+        Assert.Contains(effects.Warnings, w => w.Contains("暗証番号管理者", StringComparison.Ordinal));
+        Assert.Contains("失う: ", effects.ByPerson["p-3001"], StringComparison.Ordinal);
+        Assert.Equal(RosterImport.Outcome.NotConfirmed, await import.ApplyAsync(moved.Id, System, false, None));
+        Assert.Contains("pin-manager", (await ValidAsync(store, "p-3001", _clock.Now))!.Roles);
+        Assert.Contains("administrator", (await ValidAsync(store, "p-1003", _clock.Now))!.Roles);
+        await broker.SqlAsync("update people.posts set valid_until = now() where section = '' and person = 'p-1003'");
+        Assert.Contains((await import.StageAsync(Csv.Write(Roster.Headings, rows), today.AddDays(-1), Hr, None)).Problems, p => p.Text.Contains("発効日", StringComparison.Ordinal));
+    }
+
     private static int JstYear() => DateTimeOffset.UtcNow.ToOffset(TimeSpan.FromHours(9)).Year;
 
     [Fact]
@@ -133,11 +168,11 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         await using var services = CityServices.Of(broker, _clock);
         var import = services.GetRequiredService<RosterImport>();
         var (id, _) = await import.StageAsync(File("6101,甲 一,コウ イチ,0909,試験課,主事,正規,,"), _clock.Now, Hr, None);
-        var outcomes = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => import.ApplyAsync(id!.Value, System, None)));
+        var outcomes = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => import.ApplyAsync(id!.Value, System, true, None)));
         Assert.Single(outcomes, o => o == RosterImport.Outcome.Applied);
         (id, _) = await import.StageAsync(File("6101,乙 一,オツ イチ,0909,試験課,主事,正規,,"), _clock.Now.AddDays(1), Hr, None);
         await broker.SqlAsync("update people.persons set valid_until = now() + interval '90 days' where id = 'p-6101'");
-        Assert.Equal(RosterImport.Outcome.RegisterChanged, await import.ApplyAsync(id!.Value, System, None));
+        Assert.Equal(RosterImport.Outcome.RegisterChanged, await import.ApplyAsync(id!.Value, System, true, None));
         Assert.Equal(["甲 一"], await broker.SqlAsync("select name from people.names where person = 'p-6101'"));
     }
 

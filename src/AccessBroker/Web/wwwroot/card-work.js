@@ -14,7 +14,9 @@
     over = state === "done" || state === "failed";
     start.hidden = over;
     start.disabled = state === "running";
-    if (over) document.getElementById("back").classList.add("primary");
+    const back = document.getElementById("back");
+    if (over) back.classList.add("primary");
+    if (state === "done" && back.dataset.done) back.textContent = back.dataset.done;
   };
 
   const follow = async () => {
