@@ -146,12 +146,12 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         var recoded = await StageAsync();
         Assert.Equal(["recode"], recoded.Changes.Where(c => c.Kind != "section" && c.StaffNumber != "6101").Select(c => c.Kind).Distinct());
         Assert.DoesNotContain((await import.EffectsAsync(recoded, System, None)).ByPerson.Values, v => v.Contains("使えなくなる端末", StringComparison.Ordinal));
-        // The only PIN manager goes: told, and refused until somebody says that it is meant.
+        // The only operations manager goes: told, and refused until somebody says that it is meant.
         foreach (var row in rows) row[3] = row[3][2..];
         (rows.Single(r => r[0] == "3001")[3], rows.Single(r => r[0] == "3001")[4], rows.Single(r => r[0] == "3001")[5]) = ("0808", "別の課", "主事");
         var moved = await StageAsync();
         var effects = await import.EffectsAsync(moved, System, None);
-        Assert.Contains(effects.Warnings, w => w.Contains("暗証番号管理者", StringComparison.Ordinal));
+        Assert.Contains(effects.Warnings, w => w.Contains("住基ネット運用管理者", StringComparison.Ordinal));
         Assert.Contains("失う: ", effects.ByPerson["p-3001"], StringComparison.Ordinal);
         Assert.Equal(RosterImport.Outcome.NotConfirmed, await import.ApplyAsync(moved.Id, System, false, None));
         Assert.Contains("pin-manager", (await ValidAsync(store, "p-3001", _clock.Now))!.Roles);
