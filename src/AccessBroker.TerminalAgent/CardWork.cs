@@ -163,13 +163,24 @@ internal sealed partial class CardWork(AgentOptions options, CardReader own, Bro
     private async Task<bool> PrintAsync(string name, byte[] pin)
     {
         if (options.SlipPrinter.Length == 0) return false;
-        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(options.SlipPrinter) { RedirectStandardInput = true, UseShellExecute = false });
-        if (process is null) return false;
+        using var process = new System.Diagnostics.Process { StartInfo = new(options.SlipPrinter) { RedirectStandardInput = true, UseShellExecute = false } };
+        try { process.Start(); }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            Refused(log, e.Message);
+            return false;
+        }
         await process.StandardInput.BaseStream.WriteAsync(Encoding.UTF8.GetBytes($"{name} 様\n仮の暗証番号: "));
         await process.StandardInput.BaseStream.WriteAsync(pin);
         await process.StandardInput.BaseStream.WriteAsync("\n最初のサインインで、ご自分の暗証番号に変えてください。\n"u8.ToArray());
         process.StandardInput.Close();
-        await process.WaitForExitAsync();
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        try { await process.WaitForExitAsync(limit.Token); }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            return false;
+        }
         return process.ExitCode == 0;
     }
 

@@ -63,7 +63,7 @@ internal static class Commands
         switch (args)
         {
             case ["terminals", "enrolment-code", var terminal]:
-                await Console.Out.WriteLineAsync(await services.GetRequiredService<EnrolTerminal>().MakeCodeAsync(TerminalId.Parse(terminal), ct));
+                await Console.Out.WriteLineAsync(await services.GetRequiredService<EnrolTerminal>().MakeCodeAsync(TerminalId.Parse(terminal), null, ct));
                 return 0;
             case ["cards", "issue", var person]:
                 var keys = JsonSerializer.Deserialize<IssueCard.CardKeys>(await Console.In.ReadToEndAsync(ct), Ids)!;

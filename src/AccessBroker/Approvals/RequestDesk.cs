@@ -81,7 +81,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
             RequestStore.Move(work, id, kind.IsExecuted ? "approved" : "done", kind.IsExecuted ? null : now);
             if (!kind.IsExecuted)
             {
-                if (Lapsed(await work.AskAsync(RequestStore.Exceptions(open: false), ct), request, now)) return new Outcome.Problem("例外として認められた承認の期限が切れています。申請し直してください。");
+                if (Lapsed(await work.AskAsync(RequestStore.ExceptionsOf(id), ct), request, now)) return new Outcome.Problem("例外として認められた承認の期限が切れています。申請し直してください。");
                 if (await kind.ExecuteAsync(work, request, by, note, ct) is { } sentence) return new Outcome.Problem(sentence);
                 Tell(work, kind, request, "認められ、実施されました", now);
             }
@@ -135,7 +135,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         var may = await permissions.OfAsync(work, by, ct);
         if (!may.Allows(kind.ExecuteOperation)) return (await NotPermittedAsync(work, kind.ExecuteOperation, by, ct), null);
         if (!(request.State == "approved" || (request.State == "open" && kind.Steps.Count == 0))) return (new Outcome.Closed(), null);
-        var exceptions = await work.AskAsync(RequestStore.Exceptions(open: false), ct);
+        var exceptions = await work.AskAsync(RequestStore.ExceptionsOf(id), ct);
         if (Lapsed(exceptions, request, time.GetUtcNow())) return (new Outcome.Problem("例外として認められた承認の期限が切れています。申請し直してください。"), null);
         // What was set aside for this very act holds until it expires: a card is prepared and handed over in several steps.
         if (exceptions.Any(e => e.Request == id && e.By == by.Value && e.Act == "execute" && e.ExpiresAt > time.GetUtcNow())) return (null, request);
@@ -180,7 +180,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
     }
 
     private static void Tell(UnitOfWork work, RequestKind kind, Request request, string what, DateTimeOffset now) =>
-        work.Notify([request.RequestedBy], $"{kind.Title}: {what}"[..Math.Min(200, $"{kind.Title}: {what}".Length)], request.Reason, $"/requests/{request.Id}", now);
+        work.Notify([request.RequestedBy], $"{kind.Title}: {what}", request.Reason, $"/requests/{request.Id}", now);
 
     /// <summary>Tells those who are next that something waits.</summary>
     private async Task TellNextAsync(UnitOfWork work, RequestKind kind, Request request, CancellationToken ct)

@@ -55,6 +55,10 @@ internal static class RequestStore
         select id, rules, act, by, request, about, reason, at, expires_at, review_by, involved, reviewed_by, reviewed_at, finding from approvals.exceptions where {!open} or reviewed_at is null order by reviewed_at is not null, review_by limit 500
         """, ReadException);
 
+    internal static Question<List<SetAside>> ExceptionsOf(long request) => Question.All($"""
+        select id, rules, act, by, request, about, reason, at, expires_at, review_by, involved, reviewed_by, reviewed_at, finding from approvals.exceptions where request = {request}
+        """, ReadException);
+
     internal static Question<SetAside?> LockException(long id) => Question.First($"""
         select id, rules, act, by, request, about, reason, at, expires_at, review_by, involved, reviewed_by, reviewed_at, finding from approvals.exceptions where id = {id} for update
         """, ReadException);

@@ -21,13 +21,18 @@ public sealed class CardChange(LiveSessions sessions, TimeProvider time)
     {
         var now = time.GetUtcNow();
         if (await work.AskAsync(CardRegister.Lock(id), CancellationToken.None) is not { } card || CardRule.After(card.State, act) is not { } state) return null;
+        // One usable card each: the day card ends when its holder's own comes back, and a second one of one's own never comes to life.
+        var others = act == "bring-back" ? (await work.AskAsync(CardRegister.OfPerson(card.Person), CancellationToken.None)).Where(c => c.Id != id && c.State is "handed-over" or "in-locker").ToList() : [];
+        if (others.Exists(c => c.Id != id && c.TemporaryUntil is null)) return null;
         await work.ExecuteAsync($"""
             update cards.cards set state = {state}, changed_at = {now}, locker = coalesce({locker}, locker), collected_by = case when {act} = 'collect' then {by.Value} else collected_by end where id = {id}
             """, CancellationToken.None);
         var entry = (card with { State = state, Locker = locker ?? card.Locker }).Entry();
         foreach (var (name, value) in more) entry[name] = value;
         work.Enter("cards", id.Value, what, by.Value, entry, now, removed: state == "destroyed");
-        var ended = state == "handed-over" ? [] : await sessions.EndWithinAsync(work, SessionFilter.OfCard(id), $"sessions.card-{state}");
+        List<Narrowed> lent = [];
+        foreach (var other in others) lent.AddRange(await RunAsync(work, other.Id, "revoke", "当日限りの終了", by, new Dictionary<string, string>()) ?? []);
+        var ended = state == "handed-over" ? lent : await sessions.EndWithinAsync(work, SessionFilter.OfCard(id), $"sessions.card-{state}");
         var outcome = act is "hand-over" or "check-out" or "bring-back" or "prepared" ? HistoryOutcome.Done : HistoryOutcome.Ended;
         return [new(new($"cards.{act}", outcome, outcome == HistoryOutcome.Done ? "" : $"cards.{state}") { Person = by == Clock ? null : by, Card = id, Details = more.Append(new("subject", card.Person.Value)).ToDictionary() }, now), .. ended];
     }

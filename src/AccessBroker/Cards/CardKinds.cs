@@ -25,9 +25,9 @@ internal static class CardRequest
     internal static async Task<string?> HandOverProblemAsync(UnitOfWork work, Request request, PersonId person, DateTimeOffset at, CancellationToken ct)
     {
         if (await work.AskAsync(PeopleRegister.FindValid(person, at), ct) is null) return "この人は在籍していないか、権限が停止されています。";
-        var held = (await work.AskAsync(CardRegister.OfPerson(person), ct)).Where(c => c.TemporaryUntil is null && c.State is "handed-over" or "in-locker").ToList();
         if (request.Kind == "cards.temporary") return null;
-        return held.Count == 0 && (Replaced(request) is not { } old || await work.AskAsync(CardRegister.Find(old), ct) is not { State: "suspended" or "revoked" })
+        var held = (await work.AskAsync(CardRegister.OfPerson(person), ct)).Where(c => c.TemporaryUntil is null && c.State is "handed-over" or "in-locker" or "suspended" or "revoked");
+        return !held.Any() && (Replaced(request) is not { } old || await work.AskAsync(CardRegister.Find(old), ct) is not { State: "suspended" or "revoked" })
             ? null : "古いカードが回収されていません。先に回収するか、紛失を届け出てください(MIC 5.4(1)③)。";
     }
 }
@@ -134,7 +134,7 @@ internal sealed class UnblockPinKind : RequestKind
 }
 
 /// <summary>The PIN manager acts on their own initiative: only after consultation with one of the 管理者等, who confirms it. <clause>INA 第16-3</clause></summary>
-internal sealed class ConsultKind(CardChange change) : RequestKind
+internal sealed class ConsultKind(CardChange change, TimeProvider time) : RequestKind
 {
     public override string Name => "cards.consult";
     public override string Title => "暗証番号管理者の発意による設定・取消・変更";
@@ -148,8 +148,14 @@ internal sealed class ConsultKind(CardChange change) : RequestKind
     ];
     public override string? ExecutedAt(Request request) => request["act"] == "cancel" ? null : CardRequest.Station(request);
 
-    public override Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) => Task.FromResult(
-        fields["act"] != "issue" && fields["card"].Length == 0 ? "対象のカードを選んでください。" : fields["consulted"] == by.Value ? "ご自身とは協議できません。" : null);
+    public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct)
+    {
+        if (fields["act"] != "issue" && fields["card"].Length == 0) return "対象のカードを選んでください。";
+        if (fields["consulted"] == by.Value) return "ご自身とは協議できません。";
+        if (fields["act"] == "issue") return fields["card"].Length == 0 ? await new IssueCardKind(time).ProblemAsync(work, fields, by, ct) : "新規発行では、対象のカードを空欄にしてください。";
+        if (await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct) is not { } card || card.Person.Value != fields["person"]) return "このカードは、この人のものではありません。";
+        return fields["act"] != "cancel" || CardRule.After(card.State, "revoke") is not null ? null : "このカードは、取り消せる状態ではありません。";
+    }
 
     public override Task<bool> MayApproveAsync(UnitOfWork work, Request request, ApprovalStep asked, MayDo may, CancellationToken ct) => Task.FromResult(may.Allows(asked.Operation) && may.Person!.Id.Value == request["consulted"]);
 

@@ -101,7 +101,7 @@ internal sealed class UnblockPin(CardSecrets secrets, RequestDesk desk, TimeProv
     internal override string Title => "暗証番号の再設定";
 
     private protected override async Task<string?> ProblemAsync(UnitOfWork work, CardWork now, Card card, CancellationToken ct) =>
-        card.State != "handed-over" || (await desk.BeginExecutionAsync(work, now.StartedBy, now.Request!.Value, null, ct)).Refusal is not null ? "hand-over-blocked" : null;
+        card.State != "handed-over" || card.Person != now.Person || (await desk.BeginExecutionAsync(work, now.StartedBy, now.Request!.Value, null, ct)).Refusal is not null ? "hand-over-blocked" : null;
 
     private protected override async Task<string> DoneAsync(UnitOfWork work, CardWork now, Card card, CancellationToken ct)
     {
@@ -143,7 +143,9 @@ internal sealed class ChangePin(AccessFailures failures, TimeProvider time) : Ca
                     return CardCommands.Finished(now, "pin-changed");
                 }
                 if (StrictJson.Text(results[0], "cause") != "wrong-pin") throw new CardWorkException(StrictJson.Text(results[0], "cause") is "card-blocked" ? "card-blocked" : "cancelled");
+                // Counted here; the next sign-in must not take the card's lost try for one that nobody has seen.
                 await failures.CountAsync(work, now.Terminal, now.Person, ct);
+                await work.ExecuteAsync($"update cards.cards set tries_left = greatest(tries_left - 1, 0) where id = {now.Card}", ct);
                 work.Record(new("cards.change-pin", HistoryOutcome.Refused, "cards.wrong-pin") { Person = now.Person, Card = now.Card, Terminal = now.Terminal }, time.GetUtcNow());
                 return CardCommands.Finished(now, "wrong-pin");
         }

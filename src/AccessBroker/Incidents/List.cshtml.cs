@@ -44,7 +44,7 @@ internal sealed class ListModel(Store store, Permissions permissions, Exports ex
             await using var work = await store.BeginAsync(ct);
             Succeeded = await work.ExecuteAsync($"update incidents.candidates set closed_by = {PersonId.Of(User)}, closed_at = {time.GetUtcNow()}, finding = {Finding.Trim()} where id = {candidate} and closed_at is null", ct) == 1;
             Message = Succeeded ? "確認を記録しました。" : "すでに確認されています。";
-            work.Record(new("incidents.judge", HistoryOutcome.Done) { Person = PersonId.Of(User), Details = new Dictionary<string, string> { ["candidate"] = $"{candidate}", ["finding"] = Finding.Trim() } }, time.GetUtcNow());
+            work.Record(new("incidents.judge", Succeeded ? HistoryOutcome.Done : HistoryOutcome.Refused, Succeeded ? "" : "incidents.closed-already") { Person = PersonId.Of(User), Details = new Dictionary<string, string> { ["candidate"] = $"{candidate}", ["finding"] = Finding.Trim() } }, time.GetUtcNow());
             await work.CommitAsync(ct);
             await LoadAsync(ct);
         }

@@ -19,7 +19,7 @@ internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, Permissi
     {
         await using var work = await store.BeginAsync(ct);
         if (await work.AskAsync(TerminalRegister.FindLine(terminal), ct) is not { } line) return Outcome.NoSuchTerminal;
-        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, [.. policy.Privileged.Roles], ct)).Where(c => LockedUntil(c, policy) is not null).ToList();
+        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, [.. policy.Privileged.Roles], ct)).Where(c => LockedUntil(c, policy) is not null && (!c.Privileged || c.Subject == LockoutStore.Terminal(terminal))).ToList();
         // Whoever is responsible for terminals unlocks their own only; administrators unlock any.
         var may = await permissions.OfAsync(work, by, ct);
         var responsible = line.Responsible == by || may.Roles.Allows(may.Person?.Roles.Where(r => r != "responsible-person") ?? [], "terminals.unlock");

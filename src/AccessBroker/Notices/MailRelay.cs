@@ -36,7 +36,7 @@ internal sealed partial class MailRelay(Store store, BrokerOptions options, Time
         var mails = await work.QueryAsync($"""
             update notices.deliveries d set attempts = attempts + 1, next_at = clock_timestamp() + least(interval '1 hour', interval '5 seconds' * power(2, least(attempts, 12)))
             from notices.notices n where n.id = d.notice and (d.notice, d.channel) in
-                (select notice, channel from notices.deliveries where channel = 'mail' and state = 'waiting' and next_at <= clock_timestamp() order by next_at limit 20 for update skip locked)
+                (select notice, channel from notices.deliveries where channel = 'mail' and state = 'waiting' and next_at <= clock_timestamp() and people.mail_of((select o.person from notices.notices o where o.id = notice)) is not null order by next_at limit 20 for update skip locked)
             returning n.id, people.mail_of(n.person), n.subject
             """, r => new Mail(r.GetInt64(0), r.GetString(1), r.GetString(2)), ct);
         await work.CommitAsync(ct);
@@ -56,7 +56,7 @@ internal sealed partial class MailRelay(Store store, BrokerOptions options, Time
             await client.SendMailAsync(message, limit.Token);
             await store.ExecuteAsync(NoticeBox.Delivered(mail.Notice, "mail"), ct);
         }
-        catch (Exception e) when (e is SmtpException or FormatException or IOException || (e is OperationCanceledException && !ct.IsCancellationRequested))
+        catch (Exception e) when (e is SmtpException or FormatException or ArgumentException or InvalidOperationException or IOException || (e is OperationCanceledException && !ct.IsCancellationRequested))
         {
             NotSent(log, mail.Notice, e.Message);
             await store.ExecuteAsync($"update notices.deliveries set error = {e.GetType().Name} where notice = {mail.Notice} and channel = 'mail'", ct);

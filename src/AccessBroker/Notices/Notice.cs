@@ -33,11 +33,19 @@ public static class NoticeBox
     /// </summary>
     public static void Notify(this UnitOfWork work, IEnumerable<PersonId> people, string subject, string body, string url, DateTimeOffset at)
     {
+        var line = OneLine(subject);
         foreach (var person in people.Distinct())
             work.Write($"""
-                with sent as (insert into notices.notices (person, subject, body, url, created_at) values ({person}, {subject}, {body}, {url}, {at}) returning id)
+                with sent as (insert into notices.notices (person, subject, body, url, created_at) values ({person}, {line}, {body}, {url}, {at}) returning id)
                 insert into notices.deliveries (notice, channel, next_at) select id, channel, clock_timestamp() from sent, unnest(array['terminal', 'mail']) as channel
                 """);
+    }
+
+    /// <summary>A subject: one line of at most 200 UTF-16 units, never cut inside a pair.</summary>
+    internal static string OneLine(string text)
+    {
+        var line = string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
+        return line.Length <= 200 ? line : line[..(char.IsHighSurrogate(line[199]) ? 199 : 200)];
     }
 
     /// <summary>The person's notices, newest first, at most <paramref name="count"/>.</summary>

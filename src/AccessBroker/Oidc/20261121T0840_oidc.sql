@@ -33,6 +33,7 @@ create index on oidc.refresh_tokens (family);
 create index on oidc.refresh_tokens (expires_at);
 alter table oidc.access_tokens add column family text, alter column code_hash drop not null;
 create index on oidc.access_tokens (family) where family is not null;
+create index participants_at on oidc.participants (at);
 grant select, insert, update, delete on oidc.participants, oidc.refresh_tokens, oidc.logout_deliveries to accessbroker;
 
 -- Whatever ends a session, the notices to its relying parties are written by the same transaction.

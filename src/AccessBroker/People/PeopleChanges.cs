@@ -23,7 +23,7 @@ public static class PeopleChanges
     /// <summary>From <paramref name="from"/> on the person holds exactly these posts; sections are codes. A deputy (no section) stays one.</summary>
     public static void Move(UnitOfWork work, PersonId person, IReadOnlyCollection<HeldPost> posts, DateTimeOffset from)
     {
-        work.Write($"update people.posts set valid_until = {from} where person = {person} and section <> '' and valid_from < {from} and (valid_until is null or valid_until > {from})");
+        work.Write($"update people.posts set valid_until = greatest({from}, valid_from) where person = {person} and section <> '' and (valid_until is null or valid_until > {from})");
         foreach (var post in posts) Hold(work, person, post, from, null);
     }
 
@@ -37,12 +37,12 @@ public static class PeopleChanges
     public static void Rename(UnitOfWork work, PersonId person, string name, string kana, DateTimeOffset from)
     {
         work.Write($"update people.names set valid_until = {from} where person = {person} and valid_until is null and valid_from < {from}");
-        work.Write($"insert into people.names (person, name, kana, valid_from) values ({person}, {name}, {Kana.Normalise(kana)}, {from}) on conflict (person, valid_from) do nothing");
+        work.Write($"insert into people.names (person, name, kana, valid_from) values ({person}, {name}, {Kana.Normalise(kana)}, {from}) on conflict (person, valid_from) do update set name = excluded.name, kana = excluded.kana");
     }
 
-    /// <summary>The person's rights end at <paramref name="at"/>, by themselves. <clause>MIC 5.1解(1)</clause></summary>
-    public static void Leave(UnitOfWork work, PersonId person, DateTimeOffset at) =>
-        work.Write($"update people.persons set valid_until = {at} where id = {person} and (valid_until is null or valid_until > {at})");
+    /// <summary>The person's rights end at <paramref name="at"/>, by themselves; an earlier day or a later one replaces the former. Who has left by <paramref name="now"/> stays so. <clause>MIC 5.1解(1)</clause></summary>
+    public static void Leave(UnitOfWork work, PersonId person, DateTimeOffset at, DateTimeOffset now) =>
+        work.Write($"update people.persons set valid_until = {at} where id = {person} and (valid_until is null or valid_until > {now})");
 
     /// <summary>Where notices by mail go.</summary>
     public static void SetMail(UnitOfWork work, PersonId person, string mail) => work.Write($"update people.persons set mail = {mail} where id = {person}");

@@ -62,7 +62,7 @@ public static class PeopleRegister
 
     /// <summary>The managers of a person's sections at <paramref name="at"/> with one of these roles.</summary>
     public static Question<List<PersonId>> HoldersInSectionOf(PersonId person, IReadOnlyCollection<string> roles, DateTimeOffset at) => Question.All($"""
-        select distinct q.person from people.posts q join people.posts own on own.section = q.section and own.person = {person} and own.valid_from <= {at}
+        select distinct q.person from people.posts q join people.posts own on own.section = q.section and own.person = {person} and own.valid_from <= {at} and (own.valid_until is null or own.valid_until > {at}) and own.section <> ''
         where q.role = any({roles.ToArray()}) and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at}) and people.valid_at(q.person, {at})
         """, r => PersonId.Parse(r.GetString(0)));
 

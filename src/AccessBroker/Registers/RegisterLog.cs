@@ -34,7 +34,7 @@ public static class RegisterLog
 
     /// <summary>The register as it was at an instant: by subject.</summary>
     public static Question<List<RegisterLine>> AsOf(string register, DateTimeOffset at) => Question.All($"""
-        select subject, at, by, what, fields from (select distinct on (subject) subject, at, by, what, fields, removed from registers.entries where register = {register} and at <= {at} order by subject, id desc) as latest
+        select subject, at, by, what, fields from (select distinct on (subject) subject, at, by, what, fields, removed from registers.entries where register = {register} and at <= {at} order by subject, at desc, id desc) as latest
         where not removed order by subject
         """, Read);
 

@@ -25,6 +25,9 @@ internal sealed class DormantIds(Store store, PostsPolicy policy, TimeProvider t
     internal async Task SettleAsync(UnitOfWork work, PersonId person, PersonId by, string how, CancellationToken ct) =>
         await work.ExecuteAsync($"update staff.orphans set settled_by = {by}, settled_at = {time.GetUtcNow()}, how = {how} where person = {person} and settled_at is null", ct);
 
+    /// <summary>Since when each unsettled orphan who has not left waits.</summary>
+    internal static Question<List<DateTimeOffset>> Orphans(DateTimeOffset at) => Question.All($"select found_at from staff.orphans where settled_at is null and people.valid_at(person, {at})", r => r.GetFieldValue<DateTimeOffset>(0));
+
     internal Store Store => store;
 }
 
@@ -45,7 +48,7 @@ internal sealed partial class StaffClock(DormantIds dormant, TimeProvider time, 
     {
         var now = time.GetUtcNow();
         await using var work = await dormant.Store.BeginAsync(ct);
-        var late = await work.QueryAsync($"update staff.orphans set told_at = {now} where settled_at is null and found_at < {now.AddDays(-7)} and (told_at is null or told_at < {now.AddDays(-7)}) returning person", r => r.GetString(0), ct);
+        var late = await work.QueryAsync($"update staff.orphans set told_at = {now} where settled_at is null and people.valid_at(person, {now}) and found_at < {now.AddDays(-7)} and (told_at is null or told_at < {now.AddDays(-7)}) returning person", r => r.GetString(0), ct);
         if (late.Count == 0) return;
         var chiefs = await work.AskAsync(PeopleRegister.Holders(["security-chief"], now), ct);
         work.Notify(chiefs.Select(c => c.Id), "名簿にない人が残っています", $"{late.Count} 人の ID が、人事の名簿にないまま7日を過ぎました。", "/people/dormant", now);
@@ -57,7 +60,7 @@ internal sealed partial class StaffClock(DormantIds dormant, TimeProvider time, 
 }
 
 /// <summary>Imports that wait to be applied, ids that wait to be settled.</summary>
-internal sealed class StaffTasks(DormantIds dormant) : ITaskSource
+internal sealed class StaffTasks(TimeProvider time) : ITaskSource
 {
     public async Task<IEnumerable<WaitingTask>> OfAsync(UnitOfWork work, MayDo may, CancellationToken ct)
     {
@@ -65,8 +68,8 @@ internal sealed class StaffTasks(DormantIds dormant) : ITaskSource
         if (may.Allows("staff.apply-roster"))
             tasks.AddRange(await work.QueryAsync($"select id, effective, imported_by from staff.rosters where applied_at is null and discarded_at is null and imported_by <> {may.Person!.Id} order by id desc limit 5",
                 r => new WaitingTask("人事の名簿の反映", $"{r.GetInt64(0)}", $"/people/rosters/{r.GetInt64(0)}", r.GetFieldValue<DateTimeOffset>(1).AddDays(1)), ct));
-        if (may.Allows("staff.settle-dormant") && (await dormant.FindAsync(work, ct)).Where(d => d.OrphanSince is not null).ToList() is { Count: > 0 } orphans)
-            tasks.Add(new("名簿にない人の確認", $"{orphans.Count} 人", "/people/dormant", orphans.Min(o => o.OrphanSince)!.Value.AddDays(7)));
+        if (may.Allows("staff.settle-dormant") && await work.AskAsync(DormantIds.Orphans(time.GetUtcNow()), ct) is { Count: > 0 } orphans)
+            tasks.Add(new("名簿にない人の確認", $"{orphans.Count} 人", "/people/dormant", orphans.Min().AddDays(7)));
         return tasks;
     }
 }

@@ -45,7 +45,7 @@ internal sealed class PersonModel(Store store, Permissions permissions, SuspendP
             return Forbid();
         }
         if (Reason?.Trim().Length is not >= 2 || !FreeText.Fits(Reason, lines: true)) (Message, Response.StatusCode) = ("理由を2文字以上で書いてください。", StatusCodes.Status422UnprocessableEntity);
-        else if (act == "leave" && (Last is null || JapaneseTime.EndOf(Last.Value) < time.GetUtcNow().AddDays(-1))) (Message, Response.StatusCode) = ("退職日は今日以後の日を入力してください。", StatusCodes.Status422UnprocessableEntity);
+        else if (act == "leave" && (Last is null || JapaneseTime.EndOf(Last.Value) <= time.GetUtcNow())) (Message, Response.StatusCode) = ("退職日は今日以後の日を入力してください。", StatusCodes.Status422UnprocessableEntity);
         else
         {
             Succeeded = act == "suspend" ? await suspend.RunAsync(id, PersonId.Of(User), Reason.Trim()) : await WriteAsync(id, act, ct);
@@ -62,14 +62,17 @@ internal sealed class PersonModel(Store store, Permissions permissions, SuspendP
         var entry = new HistoryEvent(act switch { "leave" => "staff.set-leave", "settle" => "staff.settle-dormant", _ => "staff.no-longer-needed" }, HistoryOutcome.Done) { Person = by, Details = new Dictionary<string, string> { ["subject"] = id.Value, ["why"] = Reason!.Trim(), ["last"] = $"{Last:yyyy-MM-dd}" } };
         if (act == "leave")
         {
-            Leaving.Write(work, id, JapaneseTime.EndOf(Last!.Value));
-            work.Enter("user-ids", id.Value, "退職", by.Value, new Dictionary<string, string> { ["name"] = Person.Name, ["staffNumber"] = Person.StaffNumber ?? "", ["employment"] = Person.Employment, ["until"] = $"{Last:yyyy-MM-dd}", ["reason"] = Reason.Trim() }, now);
+            await Leaving.WriteAsync(work, id, JapaneseTime.EndOf(Last!.Value), by, now, ct);
+            // <clause>INA 第16-1</clause>: the 管理者等 ask for the card promptly.
+            var asking = await work.AskAsync(PeopleRegister.Holders(permissions.RolesWith("cards.request-cancel"), now), ct);
+            Notices.NoticeBox.Notify(work, asking.Select(m => m.Id), "退職日が登録されました", $"{Person.Name} — {Last:yyyy-MM-dd}。カードの取消を速やかに申請してください。", $"/people/{id}", now);
+            work.Enter("user-ids", id.Value, "退職", by.Value, new Dictionary<string, string> { ["name"] = Person.Name, ["staffNumber"] = Person.StaffNumber ?? "", ["post"] = string.Join('、', Person.Posts), ["employment"] = Person.Employment, ["until"] = $"{Last:yyyy-MM-dd}", ["reason"] = Reason.Trim() }, now);
         }
         else if (act == "settle") await dormant.SettleAsync(work, id, by, Reason.Trim(), ct);
         else
         {
             var managers = await work.AskAsync(PeopleRegister.Holders(permissions.RolesWith("staff.set-leave"), now), ct);
-            Notices.NoticeBox.Notify(work, managers.Select(m => m.Id), $"ID が不要になったとの届出: {Person.Name}"[..Math.Min(200, Person.Name.Length + 18)], Reason.Trim(), $"/people/{id}", now);
+            Notices.NoticeBox.Notify(work, managers.Select(m => m.Id), $"ID が不要になったとの届出: {Person.Name}", Reason.Trim(), $"/people/{id}", now);
         }
         work.Record(entry, now);
         await work.CommitAsync(ct);

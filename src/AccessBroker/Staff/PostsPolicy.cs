@@ -26,9 +26,9 @@ public sealed record PostsPolicy : IPolicy
     /// <summary>Without a sign-in for so long an id is dormant, 7 d..730 d. Default 90 d. <clause>MIC 6.2(1)②(ウ)</clause></summary>
     public required TimeSpan DormantAfter { get; init; }
 
-    /// <summary>The roles of a post; contractors have none by roster.</summary>
+    /// <summary>The roles of a post; a contractor is a contractor, whatever the post. <clause>MIC 6.2(1)③(エ)</clause></summary>
     public IReadOnlyList<HeldPost> Held(string post, string section, string employment) =>
-        [.. (employment == "temporary" ? TemporaryRoles : Posts.FirstOrDefault(p => p.Post == post && (p.Section.Length == 0 || p.Section == section))?.Roles ?? DefaultRoles).Select(role => new HeldPost(post, section, role))];
+        [.. (employment == "contractor" ? ["contractor"] : employment == "temporary" ? TemporaryRoles : Posts.FirstOrDefault(p => p.Post == post && (p.Section.Length == 0 || p.Section == section))?.Roles ?? DefaultRoles).Select(role => new HeldPost(post, section, role))];
 
     /// <inheritdoc/>
     public IEnumerable<string> Problems() =>

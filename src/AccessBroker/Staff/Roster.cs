@@ -38,7 +38,7 @@ public static class Roster
         if (rows.Count - 1 > MostRows) problems.Add(new(rows.Count, "", $"行が多すぎます({MostRows:N0} 行まで)。"));
         if (rows.Count == 1) problems.Add(new(1, "", "職員の行がありません。"));
         if (problems.Count > 0) return ([], problems);
-        var (people, numbers, sections) = (new List<RosterPerson>(rows.Count), new Dictionary<string, int>(), new Dictionary<string, string>());
+        var (people, numbers, sections) = (new List<RosterPerson>(rows.Count), new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase), new Dictionary<string, string>());
         for (var i = 1; i < rows.Count && problems.Count < MostProblems; i++) ReadRow(rows[i], i + 1, columns, people, numbers, sections, problems);
         return problems.Count > 0 ? ([], problems) : (people, []);
     }

@@ -74,7 +74,7 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
     public Task<Import?> FindAsync(long id, CancellationToken ct) => store.AskAsync(Question.First($"{Columns()} where id = {id}", Read), ct);
 
     /// <summary>The latest imports.</summary>
-    internal Task<List<Import>> LatestAsync(CancellationToken ct) => store.AskAsync(Question.All($"{Columns()} order by id desc limit 20", Read), ct);
+    internal Task<List<Import>> LatestAsync(CancellationToken ct) => store.AskAsync(Question.All($"select id, effective, imported_by, imported_at, '[]', '[]', register_hash, applied_by, applied_at, discarded_at is not null from staff.rosters order by id desc limit 20", Read), ct);
 
     /// <summary>A day that has begun takes effect now: nothing is written into the past.</summary>
     private DateTimeOffset From(DateTimeOffset effective) => time.GetUtcNow() is var now && effective > now ? effective : now;
@@ -112,16 +112,16 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
                 case "join": await PeopleChanges.AddAsync(work, person, line.Name, line.Kana, line.StaffNumber, line.Employment, line.Mail, import.Effective, line.Until is { } until ? Roster.EndOf(until) : null, posts.Held(line.Post, line.SectionCode, line.Employment), ct); break;
                 case "rename": PeopleChanges.Rename(work, person, line.Name, line.Kana, import.Effective); break;
                 case "mail": PeopleChanges.SetMail(work, person, line.Mail!); break;
-                case "leave": Leaving.Write(work, person, Roster.EndOf(line.Until!.Value)); break;
+                case "leave": await Leaving.WriteAsync(work, person, Roster.EndOf(line.Until!.Value), by, time.GetUtcNow(), ct); break;
                 case "move" or "recode":
                     PeopleChanges.Move(work, person, posts.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
                     // A seat belongs to the work at the old desk: the new section's responsible person decides anew. <clause>MOJ 第5-4(1)</clause>
-                    if (change.Kind == "move" && RosterRule.LeavesSection(change, line.SectionName, sections)) TerminalRegister.EndSeats(work, person, import.Effective);
+                    if (change.Kind == "move" && RosterRule.LeavesSection(change, line.SectionName, sections)) await TerminalRegister.EndSeatsAsync(work, person, import.Effective, by, "異動", all: false, ct);
                     break;
             }
             if (change.Kind is "join" or "move" or "recode" && posts.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role).Except(posts.DefaultRoles).ToList() is var beyond)
-                work.Enter("privileged", $"{person}/post", beyond.Count > 0 ? "役職" : "役職の終了", by.Value, new Dictionary<string, string> { ["person"] = person.Value, ["role"] = string.Join(' ', beyond), ["from"] = Web.JapaneseTime.Precise(import.Effective), ["reason"] = $"{line.SectionName} {line.Post}" }, time.GetUtcNow(), removed: beyond.Count == 0);
-            work.Enter("user-ids", person.Value, Word(change.Kind), by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber, ["section"] = line.SectionName, ["post"] = line.Post, ["employment"] = line.Employment, ["from"] = Web.JapaneseTime.Precise(import.Effective), ["until"] = line.Until is { } last ? $"{last:yyyy-MM-dd}" : "" }, time.GetUtcNow());
+                work.Enter("privileged", $"{person}/post", beyond.Count > 0 ? "役職" : "役職の終了", by.Value, new Dictionary<string, string> { ["person"] = person.Value, ["role"] = string.Join(' ', beyond), ["from"] = Web.JapaneseTime.Precise(import.Effective), ["reason"] = $"{line.SectionName} {line.Post}" }, import.Effective, removed: beyond.Count == 0);
+            work.Enter("user-ids", person.Value, Word(change.Kind), by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber, ["section"] = line.SectionName, ["post"] = line.Post, ["employment"] = line.Employment, ["from"] = Web.JapaneseTime.Precise(import.Effective), ["until"] = line.Until is { } last ? $"{last:yyyy-MM-dd}" : "" }, change.Kind == "leave" ? Roster.EndOf(line.Until!.Value) : import.Effective);
         }
         var managers = await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith("cards.request-cancel")], time.GetUtcNow()), ct);
         var gone = import.Changes.Count(c => c.Kind is "leave" or "move" or "join");
@@ -140,9 +140,9 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
 /// <summary>Everything of a person ends on a day by itself: id, posts, seats; cards and sessions follow. <clause>MIC 5.1解(1)</clause></summary>
 internal static class Leaving
 {
-    internal static void Write(UnitOfWork work, PersonId person, DateTimeOffset at)
+    internal static async Task WriteAsync(UnitOfWork work, PersonId person, DateTimeOffset at, PersonId by, DateTimeOffset now, CancellationToken ct)
     {
-        PeopleChanges.Leave(work, person, at);
-        TerminalRegister.EndSeats(work, person, at);
+        PeopleChanges.Leave(work, person, at, now);
+        await TerminalRegister.EndSeatsAsync(work, person, at, by, "退職", all: true, ct);
     }
 }

@@ -26,8 +26,8 @@ internal sealed class SuspendPerson(HistorySpool history, LiveSessions sessions,
             PeopleChanges.Suspend(work, person, by, reason, now);
             var (chiefs, managers) = (PeopleRegister.Holders(["ciso"], now), PeopleRegister.HoldersInSectionOf(person, ["security-manager"], now));
             await work.AskAsync(CancellationToken.None, chiefs, managers);
-            work.Notify(chiefs.Answer.Select(c => c.Id).Concat(managers.Answer), $"権限を停止しました: {line.Name}"[..Math.Min(200, line.Name.Length + 10)], reason, $"/people/{person}", now);
-            work.Enter("user-ids", person.Value, "権限停止", by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber ?? "", ["employment"] = line.Employment, ["reason"] = reason }, now);
+            work.Notify(chiefs.Answer.Select(c => c.Id).Concat(managers.Answer), $"権限を停止しました: {line.Name}", reason, $"/people/{person}", now);
+            work.Enter("user-ids", person.Value, "権限停止", by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber ?? "", ["post"] = string.Join('、', line.Posts), ["employment"] = line.Employment, ["reason"] = reason }, now);
             var ended = await sessions.EndWithinAsync(work, SessionFilter.OfPerson(person), "sessions.person-suspended");
             return [new(new("staff.suspend", HistoryOutcome.Ended, "staff.suspended") { Person = by, Details = new Dictionary<string, string> { ["subject"] = person.Value, ["why"] = reason, ["told"] = string.Join(' ', chiefs.Answer.Select(c => c.Id.Value).Concat(managers.Answer.Select(m => m.Value))) } }, now), .. ended];
         });
@@ -45,11 +45,12 @@ internal sealed class ResumePersonKind(TimeProvider time) : RequestKind
     public override IReadOnlyList<ApprovalStep> Steps => [Step("CISO")];
     public override IReadOnlyList<RequestField> Fields => [new("person", "権限を戻す人", FieldType.Person)];
 
-    public override Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)
+    public override async Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)
     {
         PeopleChanges.Resume(work, request.Subject!.Value, by, time.GetUtcNow());
-        work.Enter("user-ids", request["person"], "停止の解除", by.Value, new Dictionary<string, string> { ["reason"] = request.Reason }, time.GetUtcNow());
-        return Task.FromResult<string?>(null);
+        var line = (await work.AskAsync(PeopleRegister.Find(PersonId.Parse(request["person"]), time.GetUtcNow()), ct))!;
+        work.Enter("user-ids", request["person"], "停止の解除", by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber ?? "", ["post"] = string.Join('、', line.Posts), ["employment"] = line.Employment, ["reason"] = request.Reason }, time.GetUtcNow());
+        return null;
     }
 }
 

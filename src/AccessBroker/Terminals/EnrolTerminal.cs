@@ -20,13 +20,13 @@ internal sealed class EnrolTerminal(Store store, CertificateAuthorities authorit
     internal sealed record Request(string Code, string CertificationRequest);
     internal sealed record Enrolled(string Terminal, string Name, string Certificate);
 
-    /// <summary>A new one-time code, shown once. Throws when there is no such terminal.</summary>
-    internal async Task<string> MakeCodeAsync(TerminalId terminal, CancellationToken ct)
+    /// <summary>A new one-time code, shown once. <paramref name="by"/> is null on the server's own command line. Throws when there is no such terminal.</summary>
+    internal async Task<string> MakeCodeAsync(TerminalId terminal, PersonId? by, CancellationToken ct)
     {
         var code = Secret.New(16);
         await using var work = await store.BeginAsync(ct);
         await work.ExecuteAsync($"insert into terminals.enrolment_codes (code_hash, terminal, expires_at) values ({Secret.Hash(code)}, {terminal}, {time.GetUtcNow() + CodeLifetime})", ct);
-        work.Record(new("terminals.make-enrolment-code", HistoryOutcome.Done) { Terminal = terminal }, time.GetUtcNow());
+        work.Record(new("terminals.make-enrolment-code", HistoryOutcome.Done) { Person = by, Terminal = terminal }, time.GetUtcNow());
         await work.CommitAsync(ct);
         return code;
     }

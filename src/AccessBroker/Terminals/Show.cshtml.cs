@@ -50,7 +50,7 @@ internal sealed class ShowModel(Store store, Permissions permissions, RolesPolic
 
     private async Task<IActionResult> MakeCodeAsync(TerminalId id, CancellationToken ct)
     {
-        Code = await enrol.MakeCodeAsync(id, ct);
+        Code = await enrol.MakeCodeAsync(id, PersonId.Of(User), ct);
         return Page();
     }
 

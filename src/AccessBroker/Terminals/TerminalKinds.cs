@@ -85,11 +85,18 @@ internal sealed class ChangeTerminalKind(BrokerOptions options, TimeProvider tim
     public override string Explanation => "登録済みの端末の内容を変えます。空欄は変えません。ソフトウェアや機器構成を変えたときは「現在の構成を承認する」を選びます。統括情報セキュリティ責任者と情報システム管理者の両方が認めると反映されます。";
     public override IReadOnlyList<RequestField> Fields => [new("terminal", "端末", FieldType.Terminal), .. Attributes(required: false), new("configuration", "端末の構成", FieldType.Choice, false) { Choices = [("accept", "現在の構成を承認する"), ("keep", "変えない")] }];
 
+    /// <summary>What is approved is the configuration of this moment, not of a later one.</summary>
+    public override async Task CompleteAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct)
+    {
+        if (fields["configuration"] == "accept") fields["reported"] = (await work.AskAsync(TerminalRegister.FindLine(TerminalId.Parse(fields["terminal"])), ct))?.Reported ?? "";
+    }
+
     public override async Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)
     {
         if (await ProblemAsync(work, request.Fields, by, ct) is { } problem) return problem;
         var context = TerminalRegister.Context(work);
         if (await context.Terminals.FindAsync([request["terminal"]], ct) is not { } row) return "この端末はありません。";
+        if (request["configuration"] == "accept" && row.Reported != request["reported"]) return "申請の後に端末の構成がまた変わりました。申請し直してください。";
         if (request["configuration"] == "accept") row.Fingerprint = row.Reported;
         Write(work, request, by, row, "変更");
         await context.SaveChangesAsync(ct);
@@ -119,7 +126,7 @@ internal sealed class GrantSeatKind(TimeProvider time) : RequestKind
         if (await work.AskAsync(TerminalRegister.Find(terminal), ct) is null) return "この端末はありません。";
         var from = request["from"] is { Length: > 0 } day && JapaneseTime.StartOf(DateOnly.Parse(day, CultureInfo.InvariantCulture)) is var start && start > now ? start : now;
         DateTimeOffset? until = request["until"] is { Length: > 0 } last ? JapaneseTime.EndOf(DateOnly.Parse(last, CultureInfo.InvariantCulture)) : null;
-        work.Write($"insert into terminals.grants (terminal, person, approved_by, reason, valid_from, valid_until) values ({terminal}, {person}, {by}, {request.Reason}, {from}, {until})");
+        work.Write($"insert into terminals.grants (terminal, person, approved_by, reason, valid_from, valid_until) values ({terminal}, {person}, {by}, {request.Reason}, {from}, {until}) on conflict (terminal, person, valid_from) do update set approved_by = excluded.approved_by, reason = excluded.reason, valid_until = excluded.valid_until");
         work.Enter("seats", $"{terminal}/{person}", "許可", by.Value, Seats.Entry(new(terminal, person, by, request.Reason, from, until)), now);
         return null;
     }

@@ -1,5 +1,6 @@
 using AccessBroker.Database;
 using AccessBroker.Primitives;
+using AccessBroker.Registers;
 using Npgsql;
 
 namespace AccessBroker.Terminals;
@@ -74,9 +75,14 @@ public static class TerminalRegister
         where ({terminal} is null or terminal = {terminal}) and ({person} is null or person = {person}) and (valid_until is null or valid_until > {at}) order by terminal, person, valid_from
         """, r => new Seat(TerminalId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), PersonId.Parse(r.GetString(2)), r.GetString(3), r.GetFieldValue<DateTimeOffset>(4), r.IsDBNull(5) ? null : r.GetFieldValue<DateTimeOffset>(5)));
 
-    /// <summary>Ends every seat of a person at <paramref name="at"/>: transfer or leave. <clause>MIC 6.2(1)②</clause></summary>
-    public static void EndSeats(UnitOfWork work, PersonId person, DateTimeOffset at) =>
-        work.Write($"update terminals.grants set valid_until = {at} where person = {person} and (valid_until is null or valid_until > {at})");
+    /// <summary>Ends seats of a person at <paramref name="at"/>, and says so in the register: all on a leave; on a transfer those that began before it. <clause>MIC 6.2(1)②</clause></summary>
+    public static async Task EndSeatsAsync(UnitOfWork work, PersonId person, DateTimeOffset at, PersonId by, string why, bool all, CancellationToken ct)
+    {
+        var ended = await work.QueryAsync($"""
+            update terminals.grants set valid_until = greatest({at}, valid_from) where person = {person} and (valid_until is null or valid_until > {at}) and ({all} or valid_from < {at}) returning terminal
+            """, r => r.GetString(0), ct);
+        foreach (var terminal in ended.Distinct()) work.Enter("seats", $"{terminal}/{person}", why, by.Value, new Dictionary<string, string> { ["terminal"] = terminal, ["person"] = person.Value, ["reason"] = why }, at, removed: true);
+    }
 
     private static Sql Line() => $"select id, name, responsible_person, place, system, address, state, segment, link, mobile, mac, fingerprint, reported, changed_at from terminals.terminals";
 

@@ -72,8 +72,11 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     {
         FrameStream? frames;
         lock (_attached) frames = _attached.GetValueOrDefault(terminal)?.Frames;
-        try { if (frames is not null) await frames.SendAsync(message, ct); }
-        catch (Exception e) when (e is WebSocketException or ObjectDisposedException) { StreamEnded(log, terminal, e.Message); }
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
+        limit.CancelAfter(TimeSpan.FromSeconds(2));
+        // One that does not read holds up nobody else.
+        try { if (frames is not null) await frames.SendAsync(message, limit.Token); }
+        catch (Exception e) when (e is WebSocketException or ObjectDisposedException || (e is OperationCanceledException && !ct.IsCancellationRequested)) { StreamEnded(log, terminal, e.Message); }
     }
 
     /// <summary>Terminals attached to this node.</summary>

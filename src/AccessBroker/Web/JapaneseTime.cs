@@ -33,8 +33,11 @@ public static class JapaneseTime
         return $"{Calendar.GetEra(april) switch { 5 => "令和", 4 => "平成", _ => "昭和" }}{(year == 1 ? "元" : year.ToString(CultureInfo.InvariantCulture))}年度";
     }
 
-    /// <summary>The first instant of a day in Japan.</summary>
-    public static DateTimeOffset StartOf(DateOnly day) => new(day.ToDateTime(TimeOnly.MinValue), Offset);
+    /// <summary>Days that people mean lie between these; sentinels such as 9999-12-31 become the last.</summary>
+    private static readonly DateOnly Earliest = new(1900, 1, 1), Latest = new(2199, 12, 31);
+
+    /// <summary>The first instant of a day in Japan; days before 1900 or after 2199 are taken as the first or last of them. Never throws.</summary>
+    public static DateTimeOffset StartOf(DateOnly day) => new((day < Earliest ? Earliest : day > Latest ? Latest : day).ToDateTime(TimeOnly.MinValue), Offset);
 
     /// <summary>The first instant of the day after it.</summary>
     public static DateTimeOffset EndOf(DateOnly day) => StartOf(day).AddDays(1);

@@ -88,4 +88,12 @@ public sealed class NoticeTests(NoticeTests.Host broker) : AtTerminal(broker), I
         await administrator.PostAsync($"/notices/{(await _broker.SqlAsync("select id from notices.notices where person = 'p-1002'"))[0]}/read");
         Assert.Equal(["True"], await _broker.SqlAsync("select read_at is null from notices.notices where person = 'p-1002'"));
     }
+
+    [Fact]
+    public void A_subject_is_one_line_and_never_cut_inside_a_pair()
+    {
+        Assert.Equal("認めない: a  b", NoticeBox.OneLine("認めない: a\r\nb"));
+        Assert.Equal(199, NoticeBox.OneLine(new string('あ', 199) + "𠮷").Length);
+        Assert.Equal(200, NoticeBox.OneLine(new string('あ', 198) + "𠮷野").Length);
+    }
 }

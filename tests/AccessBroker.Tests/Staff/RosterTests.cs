@@ -213,7 +213,7 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         var last = _clock.Now.AddDays(3);
         await using (var work = await store.BeginAsync(None))
         {
-            Leaving.Write(work, PersonId.Parse("p-2001"), last);
+            await Leaving.WriteAsync(work, PersonId.Parse("p-2001"), last, Hr, _clock.Now, None);
             await work.CommitAsync(None);
         }
         await sessions.SweepAsync();
