@@ -41,8 +41,8 @@ internal static class PrepareCard
         card.Reset();
     }
 
-    /// <summary>A card that was put in this moment is not there for the PC/SC service yet. Ours: 2 s.</summary>
-    private static readonly TimeSpan Insertion = TimeSpan.FromSeconds(2);
+    /// <summary>A card that was put in this moment is not there for the PC/SC service yet (ours: 2 s); at a station the person may still be reaching for it (ours: 60 s).</summary>
+    private static readonly TimeSpan Insertion = TimeSpan.FromSeconds(2), Reaching = TimeSpan.FromSeconds(60);
 
     /// <summary>The same for work that waits for people.</summary>
     internal static async Task<T> WithCardAsync<T>(string reader, Func<PivCard, Task<T>> work, TimeProvider time)
@@ -51,19 +51,19 @@ internal static class PrepareCard
         var context = pcsc.EstablishContext();
         try
         {
-            var (handle, protocol) = await ConnectAsync(pcsc, context, reader, time);
+            var (handle, protocol) = await ConnectAsync(pcsc, context, reader, Reaching, time);
             try { return await work(new PivCard(pcsc, handle, protocol)); }
             finally { pcsc.Disconnect(handle); }
         }
         finally { pcsc.ReleaseContext(context); }
     }
 
-    private static async Task<(nint Card, uint Protocol)> ConnectAsync(IPcsc pcsc, nint context, string reader, TimeProvider time)
+    private static async Task<(nint Card, uint Protocol)> ConnectAsync(IPcsc pcsc, nint context, string reader, TimeSpan patience, TimeProvider time)
     {
         for (var since = time.GetTimestamp(); ;)
         {
             try { return pcsc.ConnectExclusive(context, reader); }
-            catch (PcscException e) when (e.NoCard && time.GetElapsedTime(since) < Insertion) { await Task.Delay(TimeSpan.FromMilliseconds(100), time); }
+            catch (PcscException e) when (e.NoCard && time.GetElapsedTime(since) < patience) { await Task.Delay(TimeSpan.FromMilliseconds(100), time); }
         }
     }
 

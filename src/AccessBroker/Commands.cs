@@ -20,6 +20,7 @@ internal static class Commands
         AccessBroker migrate                           brings the database up to date, as the owner role
         AccessBroker keys create                       makes the HSM keys and the CA certificates, through the ceremony socket
         AccessBroker init FILE                         the first day: first administrator, PIN manager and station (JSON), prints their codes, once
+        AccessBroker init --new-codes                  new codes while the first day is not over
         AccessBroker seed FILE                         people, terminals, grants and relying parties of a JSON file, as the owner role
         AccessBroker terminals enrolment-code TERMINAL prints a one-time code for the terminal's agent
         AccessBroker cards issue PERSON < KEYS         certifies a card's keys (JSON), prints the certificates (JSON)
@@ -51,7 +52,7 @@ internal static class Commands
             case ["init", var file]:
                 await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
                 {
-                    var codes = await FirstDay.BeginAsync(owner, JsonSerializer.Deserialize<FirstDay.Given>(await File.ReadAllTextAsync(file, ct), JsonSerializerOptions.Web)!, TimeProvider.System, ct);
+                    var codes = file == "--new-codes" ? await FirstDay.RenewAsync(owner, TimeProvider.System, ct) : await FirstDay.BeginAsync(owner, JsonSerializer.Deserialize<FirstDay.Given>(await File.ReadAllTextAsync(file, ct), JsonSerializerOptions.Web)!, TimeProvider.System, ct);
                     await Console.Out.WriteLineAsync($"administrator {codes.Administrator}\npin-manager {codes.PinManager}\nenrolment {codes.Enrolment}\nopen within 8 hours, at the station: {broker.Issuer}/setup");
                 }
                 return 0;

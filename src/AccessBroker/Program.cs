@@ -61,6 +61,7 @@ app.MapWeb();
 app.MapTerminals();
 app.MapSignIn();
 app.MapHome();
+app.MapApprovals();
 app.MapCards();
 app.MapSetup();
 app.MapOidc();

@@ -19,8 +19,8 @@ internal sealed class PersonOptions : IFieldOptions
 
     public async Task<IReadOnlyList<(string Value, string Label)>> FindAsync(UnitOfWork work, string text, DateTimeOffset at, CancellationToken ct)
     {
-        var found = (await work.AskAsync(PeopleRegister.Search(text, at, 20), ct)).Where(p => p.Standing is "valid" or "future" or "suspended").ToList();
+        var found = (await work.AskAsync(PeopleRegister.Search(text, at, 200), ct)).Where(p => p.Standing is "valid" or "future" or "suspended").ToList();
         var exact = found.Where(p => p.Id.Value == text.Trim() || p.StaffNumber == text.Trim()).ToList();
-        return [.. (exact.Count == 1 ? exact : found).Select(p => (p.Id.Value, $"{p.Name}({string.Join("、", p.Posts)})"))];
+        return [.. (exact.Count == 1 ? exact : found).Take(20).Select(p => (p.Id.Value, $"{p.Name}({string.Join("、", p.Posts)})"))];
     }
 }

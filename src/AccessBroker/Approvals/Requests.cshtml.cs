@@ -26,7 +26,9 @@ internal sealed class RequestsModel(Store store, RequestDesk desk, Permissions p
         var may = await permissions.OfAsync(work, PersonId.Of(User), ct);
         Askable = [.. desk.Kinds.Where(k => may.Allows(k.RequestOperation))];
         var seen = new List<Request>();
-        foreach (var request in await work.AskAsync(RequestStore.Latest(null, 300), ct))
+        var (own, latest) = (RequestStore.Latest(PersonId.Of(User), 100), RequestStore.Latest(null, 300));
+        await work.AskAsync(ct, own, latest);
+        foreach (var request in own.Answer.UnionBy(latest.Answer, r => r.Id).OrderByDescending(r => r.Id))
             if (desk.Kind(request.Kind) is { } kind && (request.RequestedBy.Value == PersonId.Of(User).Value || request.Decisions.Any(d => d.By == PersonId.Of(User).Value) || may.Allows("approvals.read") || await desk.IsConcernedAsync(work, kind, request, may, ct))) seen.Add(request);
         Rows = seen;
         Names = await work.AskAsync(PeopleRegister.Names(Rows.SelectMany(r => new[] { r.RequestedBy.Value, r["person"] }), time.GetUtcNow()), ct);

@@ -27,8 +27,10 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
     public bool MayRefuse { get; private set; }
     public bool MayWithdraw { get; private set; }
     public IReadOnlyDictionary<string, string> Names { get; private set; } = new Dictionary<string, string>();
-    /// <summary>Who could press the next button, by name.</summary>
-    public IReadOnlyList<string> Waiting { get; private set; } = [];
+    /// <summary>Who could press the next button: as whom, and their names.</summary>
+    public IReadOnlyList<(string As, IReadOnlyList<string> Names)> Waiting { get; private set; } = [];
+    /// <summary>A rule of separation stands against this person carrying it out; only an unavoidable reason would help.</summary>
+    public bool IsSeparated { get; private set; }
     public string? Message { get; private set; }
     public bool Succeeded { get; private set; }
     /// <summary>The act that a rule forbade and a reason would allow: approve or execute.</summary>
@@ -81,8 +83,11 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         foreach (var field in kind.Fields) if (request[field.Name] is { Length: > 0 } value) values.Add((field.Label, await LabelAsync(work, field, value, now, ct)));
         Values = values;
         Names = await work.AskAsync(PeopleRegister.Names(request.Decisions.Select(d => d.By).Append(request.RequestedBy.Value), now), ct);
-        var next = request.State == "open" && kind.Steps.Count > 0 ? kind.Steps.Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => s.Operation) : ready && kind.IsExecuted ? [kind.ExecuteOperation] : [];
-        Waiting = [.. (await work.AskAsync(PeopleRegister.Holders([.. next.SelectMany(permissions.RolesWith)], now), ct)).Where(h => h.Id != request.RequestedBy).Select(h => h.Name)];
+        IsSeparated = MayExecute && await RequestTasks.NextAsync(work, kind, request, may, ct) is null;
+        var waiting = new List<(string, IReadOnlyList<string>)>();
+        foreach (var (label, operation) in request.State == "open" && kind.Steps.Count > 0 ? kind.Steps.Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => (s.Label, s.Operation)) : ready && kind.IsExecuted ? [("実施", kind.ExecuteOperation)] : [])
+            waiting.Add((label, [.. (await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(operation)], now), ct)).Where(h => h.Id != request.RequestedBy || (kind.RequesterMayExecute && operation == kind.ExecuteOperation)).Select(h => h.Name)]));
+        Waiting = waiting;
         await store.ExecuteAsync(NoticeBox.Seen(me, $"/requests/{id}", now), ct);
         return null;
     }

@@ -1,3 +1,4 @@
+using AccessBroker.Approvals;
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
@@ -20,14 +21,18 @@ internal sealed class CardDates(Store store, CardChange change, Permissions perm
     {
         var now = time.GetUtcNow();
         await using var work = await store.BeginAsync(ct);
-        var over = await work.QueryAsync($"select id, person from cards.cards where temporary_until <= {now} and state = 'handed-over' for update skip locked", r => (Card: CardId.Parse(r.GetString(0)), Person: PersonId.Parse(r.GetString(1))), ct);
-        if (over.Count == 0) return;
-        foreach (var (card, person) in over)
-        {
-            foreach (var one in await change.RunAsync(work, card, "revoke", "当日の終了", CardChange.Clock, new Dictionary<string, string>()) ?? []) work.Record(one.Event, one.At);
-            foreach (var own in (await work.AskAsync(CardRegister.OfPerson(person), ct)).Where(c => c.State == "suspended"))
-                foreach (var one in await change.RunAsync(work, own.Id, "bring-back", "当日カードの終了により再開", CardChange.Clock, new Dictionary<string, string>()) ?? []) work.Record(one.Event, one.At);
-        }
+        var over = await work.QueryAsync($"select id, state from cards.cards where temporary_until <= {now} and state in ('handed-over', 'personalised') for update skip locked", r => (Card: CardId.Parse(r.GetString(0)), State: r.GetString(1)), ct);
+        foreach (var (card, state) in over)
+            // One that nobody came for goes back to the others.
+            foreach (var one in (state == "personalised" ? await change.RunAsync(work, card, "receive", "当日限りのカードが渡されないまま終了", CardChange.Clock, new Dictionary<string, string>()) : await change.RunAsync(work, card, "revoke", "当日の終了", CardChange.Clock, new Dictionary<string, string>())) ?? []) work.Record(one.Event, one.At);
+        // However the day card ended (tonight, collected, reported lost), its holder's own card rests no longer.
+        var own = await work.QueryAsync($"""
+            select c.id from cards.cards c where c.state = 'suspended' and c.temporary_until is null
+              and not exists (select from cards.cards d where d.person = c.person and d.temporary_until is not null and d.state = 'handed-over') for update skip locked
+            """, r => CardId.Parse(r.GetString(0)), ct);
+        foreach (var card in own)
+            foreach (var one in await change.RunAsync(work, card, "bring-back", "当日限りのカードの終了により再開", CardChange.Clock, new Dictionary<string, string>()) ?? []) work.Record(one.Event, one.At);
+        if (over.Count + own.Count == 0) return;
         await work.CommitAsync(ct);
     }
 
@@ -61,8 +66,19 @@ internal sealed class CardTasks(CardsPolicy policy, TimeProvider time) : ITaskSo
             // A lent card that came back waits for its next day, not for the shredder.
             tasks.AddRange(cards.Where(c => !(c.State == "returned" && c.TemporaryUntil is not null)).Select(c => new WaitingTask(mine.First(m => m.State == c.State).Title, $"{names.GetValueOrDefault(c.Person.Value, "")} — {c.Id.Value[..8]}", $"/cards/{c.Id}", c.ChangedAt.AddDays(7))));
         }
+        if (may.Allows("cards.receive")) tasks.AddRange(await LeftOverAsync(work, ct));
         if (may.Allows("cards.stock") && await StockAsync(work, ct) is var left && left < policy.StockLow) tasks.Add(new("白紙カードの補充", $"残り {left} 枚", "/cards/stock", null));
         return tasks;
+    }
+
+    /// <summary>Cards that were made for a request that came to nothing.</summary>
+    private async Task<IEnumerable<WaitingTask>> LeftOverAsync(UnitOfWork work, CancellationToken ct)
+    {
+        var left = new List<Card>();
+        foreach (var card in await work.AskAsync(CardRegister.Search(["personalised"], [], ""), ct))
+            if (card.Request is not { } request || await work.AskAsync(RequestDesk.Find(request), ct) is not { IsPending: true }) left.Add(card);
+        var names = await work.AskAsync(PeopleRegister.Names(left.Select(c => c.Person.Value), time.GetUtcNow()), ct);
+        return left.Select(c => new WaitingTask("手渡さなかったカードの返還", $"{names.GetValueOrDefault(c.Person.Value, "")} — {c.Id.Value[..8]}", $"/cards/{c.Id}", c.ChangedAt.AddDays(7)));
     }
 
     internal static async Task<long> StockAsync(UnitOfWork work, CancellationToken ct) => await work.AskAsync(Question.All($"select coalesce(sum(change), 0) from cards.stock where kind = 'piv-card'", r => r.GetInt64(0)).Select(r => r[0]), ct);

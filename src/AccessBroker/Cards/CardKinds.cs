@@ -25,8 +25,9 @@ internal static class CardRequest
     internal static async Task<string?> HandOverProblemAsync(UnitOfWork work, Request request, PersonId person, DateTimeOffset at, CancellationToken ct)
     {
         if (await work.AskAsync(PeopleRegister.FindValid(person, at), ct) is null) return "この人は在籍していないか、権限が停止されています。";
-        if (request.Kind == "cards.temporary") return null;
-        var held = (await work.AskAsync(CardRegister.OfPerson(person), ct)).Where(c => c.TemporaryUntil is null && c.State is "handed-over" or "in-locker" or "suspended" or "revoked");
+        var own = await work.AskAsync(CardRegister.OfPerson(person), ct);
+        if (request.Kind == "cards.temporary") return own.Exists(c => c.Request == request.Id && c.State == "personalised" && c.TemporaryUntil <= at) ? "このカードの使える時間は終わっています。" : own.Exists(c => c.TemporaryUntil is not null && c.State == "handed-over") ? "この人は、すでに当日限りのカードを使っています。" : null;
+        var held = own.Where(c => c.TemporaryUntil is null && c.State is "handed-over" or "in-locker" or "suspended" or "revoked");
         return !held.Any() && (Replaced(request) is not { } old || await work.AskAsync(CardRegister.Find(old), ct) is not { State: "suspended" or "revoked" })
             ? null : "古いカードが回収されていません。先に回収するか、紛失を届け出てください(MIC 5.4(1)③)。";
     }

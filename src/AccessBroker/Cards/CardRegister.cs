@@ -64,9 +64,11 @@ public static class CardRegister
     /// <summary>The cards of a person that are not destroyed, newest first.</summary>
     public static Question<List<Card>> OfPerson(PersonId person) => Question.All($"{Columns()} where person = {person} and state <> 'destroyed' order by changed_at desc", Read);
 
-    /// <summary>Cards by state (empty: all), id or person; newest first, at most <paramref name="count"/>.</summary>
-    internal static Question<List<Card>> Search(string[] states, string[] people, string id, int count = 500) => Question.All($"""
-        {Columns()} where ({states.Length == 0} or state = any({states})) and ({people.Length == 0 && id.Length == 0} or person = any({people}) or (id like {id + "%"} and {id.Length >= 4})) order by changed_at desc limit {count}
+    /// <summary>Cards by state (empty: all), id or person; newest first, at most 500.</summary>
+    /// <param name="temporary">Only cards for a day.</param>
+    /// <param name="inspectedBefore">Only cards that were not inspected since.</param>
+    internal static Question<List<Card>> Search(string[] states, string[] people, string id, bool temporary = false, DateTimeOffset? inspectedBefore = null) => Question.All($"""
+        {Columns()} where ({!temporary} or temporary_until is not null) and ({inspectedBefore is null} or (temporary_until is null and coalesce(inspected_at, changed_at) < {inspectedBefore ?? default})) and ({states.Length == 0} or state = any({states})) and ({people.Length == 0 && id.Length == 0} or person = any({people}) or (id like {id + "%"} and {id.Length >= 4})) order by changed_at desc limit 500
         """, Read);
 
     private static Sql Columns() => $"""

@@ -21,7 +21,6 @@ public static class CardRule
         ["collect"] = (["handed-over", "in-locker", "suspended", "revoked"], "collected"),
         ["receive"] = (["collected", "personalised"], "returned"),
         ["destroy"] = (["returned", "spoiled"], "destroyed"),
-        ["reuse"] = (["returned"], "personalising"),
     };
 
     /// <summary>The names of all acts.</summary>

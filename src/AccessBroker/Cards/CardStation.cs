@@ -46,9 +46,10 @@ internal sealed class CardStation(Store store, IEnumerable<CardScript> scripts, 
     internal async Task FailAsync(AttachedTerminal? terminal, string id, string cause, CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
-        var found = await work.QueryAsync($"select id, kind, request, person, card, started_by, terminal, state, step, data, told from cards.works where id = {id} and state = 'running' for update", CardWork.Read, ct);
+        var found = await work.AskAsync(CardWork.Running(id), ct);
         if (found is not [var now] || (terminal is not null && now.Terminal != terminal.Terminal.Id)) return;
-        CardWork.Move(work, now, "failed", await _scripts[now.Kind].BrokenOffAsync(work, now, cause, ct));
+        // What was done before it broke off is done.
+        CardWork.Move(work, now, now.Data["told"] is null ? "failed" : "done", await _scripts[now.Kind].BrokenOffAsync(work, now, cause, ct));
         work.Record(new("cards.work-failed", HistoryOutcome.Refused, "cards.work-failed") { Person = now.StartedBy, Card = now.Card, Terminal = now.Terminal, Details = new Dictionary<string, string> { ["kind"] = now.Kind, ["cause"] = cause } }, time.GetUtcNow());
         await CommitAsync(work, id, ct);
     }

@@ -30,6 +30,9 @@ internal sealed record CardWork(string Id, string Kind, long? Request, PersonId 
     /// <summary>The running work of this terminal, locked for the rest of the unit of work.</summary>
     internal static Question<CardWork?> Lock(string id, TerminalId terminal) => Question.First($"{Columns()} where id = {id} and terminal = {terminal} and state = 'running' and expires_at > clock_timestamp() for update", Read);
 
+    /// <summary>A running work, wherever, locked for the rest of the unit of work.</summary>
+    internal static Question<List<CardWork>> Running(string id) => Question.All($"{Columns()} where id = {id} and state = 'running' for update", Read);
+
     /// <summary>Single use: the statement that finds the handle takes it.</summary>
     internal static Question<CardWork?> Take(string handle, TerminalId terminal) => Question.First($"""
         update cards.works set state = 'running', handle_hash = null, touched_at = clock_timestamp()

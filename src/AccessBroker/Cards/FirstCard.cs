@@ -19,25 +19,32 @@ internal sealed class FirstCard(Personalise personalise, CardSecrets secrets, Ca
 
     internal override async Task<CardCommands> NextAsync(UnitOfWork work, CardWork now, IReadOnlyList<JsonElement> results, CancellationToken ct)
     {
+        if (now.Step == 1 && await work.AskAsync(CardRegister.Find(ReadCard(results[0])), ct) is { State: "personalised" } made && made.Person == now.Person)
+            // Made before, and then cancelled: only the PIN is missing.
+            return Shifted(await base.NextAsync(work, now with { Card = made.Id }, results, ct));
         if (now.Step < Made)
         {
             var next = await personalise.NextAsync(work, now, results, ct);
             // The card is made: its owner sets the PIN while it is still inside.
             return next.Told is null ? next : CardCommands.Of(next.Work with { Step = Made - 1 }, Command("read"));
         }
-        var then = await base.NextAsync(work, now with { Step = now.Step - Made + 1 }, results, ct);
-        return then with { Work = then.Work with { Step = then.Work.Step + Made - 1 } };
+        return Shifted(await base.NextAsync(work, now with { Step = now.Step - Made + 1 }, results, ct));
     }
+
+    private static CardCommands Shifted(CardCommands then) => then with { Work = then.Work with { Step = then.Work.Step + Made - 1 } };
 
     private protected override Task<string?> ProblemAsync(UnitOfWork work, CardWork now, Card card, CancellationToken ct) => Task.FromResult(card.State == "personalised" ? null : "wrong-card");
 
     private protected override async Task<string> DoneAsync(UnitOfWork work, CardWork now, Card card, CancellationToken ct)
     {
+        // One at a time: two works for one person end with one usable card.
+        await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('cards.first-card'))", ct);
+        if ((await work.AskAsync(CardRegister.OfPerson(now.Person), ct)).Exists(c => c.Id != card.Id && c.Usable)) throw new CardWorkException("hand-over-blocked");
         foreach (var one in await change.RunAsync(work, card.Id, "hand-over", "手渡し(最初の日)", now.StartedBy, new Dictionary<string, string> { ["receipt"] = "本人が暗証番号を設定し署名" }) ?? throw new CardWorkException("wrong-card")) work.Record(one.Event, one.At);
         return "handed-over";
     }
 
-    internal override Task<string> BrokenOffAsync(UnitOfWork work, CardWork now, string cause, CancellationToken ct) => personalise.BrokenOffAsync(work, now, cause, ct);
+    internal override Task<string> BrokenOffAsync(UnitOfWork work, CardWork now, string cause, CancellationToken ct) => now.Data["told"] is null ? personalise.BrokenOffAsync(work, now, cause, ct) : base.BrokenOffAsync(work, now, cause, ct);
 }
 
 /// <summary>Work on the first cards, for <c>Setup</c>.</summary>

@@ -26,9 +26,7 @@ internal sealed class ListModel(Store store, Exports exports, CardsPolicy policy
         await using var work = await store.ReadAsync(ct);
         var people = Text is { Length: > 0 } ? await work.AskAsync(PeopleRegister.Search(Text, now), ct) : [];
         string[] states = State switch { null or "" or "temporary" => [], "outstanding" => ["revoked", "collected", "suspended"], "inspection" => ["handed-over", "in-locker"], { } one => [one] };
-        Rows = await work.AskAsync(CardRegister.Search(states, [.. people.Select(p => p.Id.Value)], Text?.Trim() ?? ""), ct);
-        if (State == "temporary") Rows = [.. Rows.Where(r => r.TemporaryUntil is not null)];
-        if (State == "inspection") Rows = [.. Rows.Where(r => (r.InspectedAt ?? r.ChangedAt) < now - policy.InspectionEvery && r.TemporaryUntil is null)];
+        Rows = await work.AskAsync(CardRegister.Search(states, [.. people.Select(p => p.Id.Value)], Text?.Trim() ?? "", State == "temporary", State == "inspection" ? now - policy.InspectionEvery : null), ct);
         Names = await work.AskAsync(PeopleRegister.Names(Rows.Select(r => r.Person.Value), now), ct);
         if (format != "csv") return Page();
         return await exports.CsvAsync(HttpContext, "cards", ["カード", "使用者", "状態", "保管場所", "当日限り", "変更日時", "点検"],

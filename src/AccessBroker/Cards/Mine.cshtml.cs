@@ -28,7 +28,7 @@ internal sealed class MineModel(Store store, CardChange change, HistorySpool his
             await using var work = await store.BeginAsync(ct);
             var id = CardWork.Open(work, "change-pin", null, session.Person, session.Card, session.Person, session.Terminal, new JsonObject());
             await work.CommitAsync(ct);
-            return Redirect($"/cards/works/{id}");
+            return Redirect($"/cards/works/{id}?go");
         }
         if (act != "lost" || Cards.FirstOrDefault(c => c.Id == card) is not { } own) return NotFound();
         Message = await CardChange.NarrowAsync(change, history, own.Id, "report-lost", "紛失届(本人)", session.Person, new Dictionary<string, string>()) ? "紛失を届け出ました。暗証番号管理者へ連絡してください。" : "このカードは、届け出られる状態ではありません。";

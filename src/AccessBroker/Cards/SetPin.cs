@@ -32,10 +32,10 @@ internal abstract class SetPin(CardSecrets secrets, TimeProvider time) : CardScr
                 if (!Ok(results[0])) throw new CardWorkException(StrictJson.Text(results[0], "cause") is { Length: > 0 and <= 20 } cause ? cause : "cancelled");
                 return await ReceivedAsync(work, now, results[0], ct);
             default:
-                var card = (await work.AskAsync(CardRegister.Lock(now.Card!.Value), ct))!;
+                // The rotation: its loss costs nothing, for at the next use the PUK after the recorded one is tried too.
                 if (!Ok(results[0])) throw new CardWorkException("card-unreadable");
-                await work.ExecuteAsync($"update cards.cards set puk_counter = {now.Data["puk"]!.GetValue<int>() + 1}, tries_left = null, first_pin_until = {FirstPinUntil(now)} where id = {card.Id}", ct);
-                return CardCommands.Finished(now, await DoneAsync(work, now, card, ct));
+                await work.ExecuteAsync($"update cards.cards set puk_counter = {now.Data["puk"]!.GetValue<int>() + 1} where id = {now.Card}", ct);
+                return CardCommands.Finished(now, now.Data["told"]!.GetValue<string>());
         }
     }
 
@@ -57,8 +57,13 @@ internal abstract class SetPin(CardSecrets secrets, TimeProvider time) : CardScr
         if (!CardProof.Received(typed, card.SignInKey, now.Data["nonce"]!.GetValue<string>(), card.Id)) throw new CardWorkException("card-unreadable");
         now.Data.Remove("asked");
         var puk = now.Data["puk"]!.GetValue<int>();
+        // With the receipt the PIN is set: register, request and card say so in this round, whatever becomes of the rotation.
+        await work.ExecuteAsync($"update cards.cards set puk_counter = {puk}, tries_left = null, first_pin_until = {FirstPinUntil(now)} where id = {card.Id}", ct);
+        now.Data["told"] = await DoneAsync(work, now, card, ct);
         return CardCommands.Of(now with { Step = 3 }, Command("set-puk", ("current", Bytes(await secrets.PukAsync(card.Id.Value, puk, ct))), ("next", Bytes(await secrets.PukAsync(card.Id.Value, puk + 1, ct)))));
     }
+
+    internal override Task<string> BrokenOffAsync(UnitOfWork work, CardWork now, string cause, CancellationToken ct) => Task.FromResult(now.Data["told"]?.GetValue<string>() ?? cause);
 
     private protected virtual DateTimeOffset? FirstPinUntil(CardWork now) => null;
     private protected abstract Task<string?> ProblemAsync(UnitOfWork work, CardWork now, Card card, CancellationToken ct);

@@ -78,7 +78,7 @@ internal sealed class ShowModel(Store store, Permissions permissions, Separation
         if (act == "check-in" && string.IsNullOrWhiteSpace(Locker)) return "保管場所を書いてください。";
         if (act != "destroy") return null;
         if (string.IsNullOrWhiteSpace(Method)) return "廃棄の方法を書いてください。";
-        var found = await store.AskAsync(PeopleRegister.Search(Witness ?? "", time.GetUtcNow(), 3), ct);
+        var found = await store.AskAsync(PeopleRegister.Search(Witness ?? "", time.GetUtcNow(), 50).Select(people => people.Where(p => p.Standing == "valid").ToList()), ct);
         if (string.IsNullOrWhiteSpace(Witness) || found is not [var witness]) return "立会人を、氏名か職員番号で一人に決まるように書いてください。";
         Witness = witness.Id.Value;
         return witness.Id == PersonId.Of(User) ? "立会人は、廃棄する本人とは別の人です。" : null;
@@ -113,8 +113,9 @@ internal sealed class ShowModel(Store store, Permissions permissions, Separation
     private async Task<bool> InspectAsync(UnitOfWork work, CardId id, PersonId by, Dictionary<string, string> more, CancellationToken ct)
     {
         var now = time.GetUtcNow();
+        if (await work.AskAsync(CardRegister.Lock(id), ct) is not { State: "handed-over" or "in-locker" } card) return false;
         work.Write($"update cards.cards set inspected_at = {now} where id = {id}");
-        work.Enter("cards", id.Value, "点検", by.Value, Card.Entry().Concat(more).ToDictionary(), now);
+        work.Enter("cards", id.Value, "点検", by.Value, card.Entry().Concat(more).ToDictionary(), now);
         work.Record(new("cards.inspect", HistoryOutcome.Done) { Person = by, Card = id, Details = more }, now);
         await work.CommitAsync(ct);
         return true;

@@ -62,7 +62,7 @@ internal sealed class StationModel(Store store, RequestDesk desk, CardsPolicy po
         var id = CardWork.Open(work, act switch { "make" => "personalise", "hand-over" => "hand-over", _ => "unblock" }, request, open.Subject!.Value, act == "make" ? null : Made!.Id, session.Person, session.Terminal, data);
         work.Record(new("cards.use-station", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Session = session.Id, Card = Made?.Id, Details = new Dictionary<string, string> { ["act"] = act, ["request"] = $"{request}" } }, time.GetUtcNow());
         await work.CommitAsync(ct);
-        return Redirect($"/cards/works/{id}");
+        return Redirect($"/cards/works/{id}?go");
     }
 
     private IActionResult Refused(RequestDesk.Outcome refusal)

@@ -13,6 +13,8 @@ namespace AccessBroker.Cards;
 internal sealed class WorkModel(Store store, BrokerOptions options) : PageModel
 {
     public CardWork Work { get; private set; } = null!;
+    /// <summary>Fresh from the button that asked for it: begun at once. A page that is loaded again waits for a press.</summary>
+    public bool Auto => Work.State == "open" && Request.Query.ContainsKey("go");
     public string Agents => string.Join(' ', options.AgentOrigins);
     public string Back => Work.Request is { } request ? $"/cards/station?request={request}" : "/cards/mine";
 

@@ -48,33 +48,24 @@ public sealed partial class AccessFailures(LockoutPolicy policy, Candidates cand
     public async Task<int> LeftAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct)
     {
         var counter = await work.AskAsync(LockoutStore.Find(LockoutStore.OperatorAtTerminal(person, terminal), Privileged), ct);
-        var limit = counter is null ? policy.OperatorAtTerminal : LimitOf(counter, policy);
+        var limit = counter is { Privileged: true } ? policy.Privileged.OperatorAtTerminal.Limit : policy.OperatorAtTerminal;
         return Math.Max(1, limit.Failures - (counter?.Failures.Count(f => counter.Now - f < limit.Window) ?? 0));
     }
 
     private async Task CountAsync(UnitOfWork work, string subject, LockoutLimit limit, string reason, TerminalId terminal, PersonId? person, List<Lock> locks, CancellationToken ct)
     {
-        var counter = await LockoutStore.AddAsync(work, subject, person, limit, ct);
-        if (LockoutRule.LockedUntil(counter.Failures, limit, counter.Now) is not { } until) return;
+        var (counter, newly) = await LockoutStore.AddAsync(work, subject, person, limit, ct);
+        if (counter.Locked is not { } until) return;
         locks.Add(new(reason, until));
+        if (!newly) return;
         work.Record(new("lockout.lock", HistoryOutcome.Ended, reason) { Terminal = terminal, Person = person, Details = new Dictionary<string, string> { ["until"] = $"{until.ToUniversalTime():yyyy-MM-ddTHH:mm:ssZ}" } }, time.GetUtcNow());
         Locked(log, subject, until);
     }
 
     private Question<Lock?> Judge(string subject, string reason) =>
-        LockoutStore.Find(subject, Privileged).Select(counter => counter is not null && LockoutRule.LockedUntil(counter.Failures, LimitOf(counter, policy), counter.Now) is { } until ? new Lock(reason, until) : null);
+        LockoutStore.Find(subject, Privileged).Select(counter => counter?.Locked is { } until ? new Lock(reason, until) : null);
 
     private string[] Privileged => [.. policy.Privileged.Roles];
-
-    /// <summary>The limit by which a counter is judged: by its kind, and stricter for privileged people. <clause>MIC 6.2(1)③(オ)</clause></summary>
-    internal static LockoutLimit LimitOf(LockoutStore.Counter counter, LockoutPolicy policy) => (counter.Subject.Split(':')[0], counter.Privileged) switch
-    {
-        ("terminal", _) => policy.Terminal,
-        ("operator-at-terminal", true) => policy.Privileged.OperatorAtTerminal.Limit,
-        ("operator-at-terminal", false) => policy.OperatorAtTerminal,
-        (_, true) => policy.Privileged.Operator.Limit,
-        _ => policy.Operator,
-    };
 
     /// <summary>Many people at one terminal, or one at many: somebody looks at it. <clause>MOJ 第5-9(3), TAG 第3章1(A)</clause></summary>
     private async Task LookForPatternsAsync(UnitOfWork work, TerminalId terminal, PersonId? person, CancellationToken ct)

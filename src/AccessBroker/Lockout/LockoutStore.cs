@@ -8,7 +8,12 @@ internal static class LockoutStore
 {
     /// <summary>One counter as the database sees it: failures, newest last, and its own clock.</summary>
     /// <param name="Privileged">The person of the counter is privileged now.</param>
-    internal sealed record Counter(string Subject, DateTimeOffset[] Failures, string[] FailedBy, long Version, DateTimeOffset Now, bool Privileged);
+    /// <param name="LockedUntil">Until when it is locked, judged when the last failure came; null: it never was.</param>
+    internal sealed record Counter(string Subject, DateTimeOffset[] Failures, string[] FailedBy, long Version, DateTimeOffset Now, bool Privileged, DateTimeOffset? LockedUntil)
+    {
+        /// <summary>The end of the lock in force, or null: open.</summary>
+        internal DateTimeOffset? Locked => LockedUntil > Now ? LockedUntil : null;
+    }
 
     internal static string Terminal(TerminalId terminal) => $"terminal:{terminal}";
     internal static string Operator(PersonId person) => $"operator:{person}";
@@ -18,7 +23,7 @@ internal static class LockoutStore
 
     /// <summary>A counter's person is the part between ':' and '@' of its subject.</summary>
     private static Sql Columns(string[] privileged) => $"""
-        select subject, failures, failed_by, version, clock_timestamp(), subject not like 'terminal:%' and people.holds_any(split_part(split_part(subject, ':', 2), '@', 1), {privileged}, clock_timestamp()) from lockout.counters
+        select subject, failures, failed_by, version, clock_timestamp(), subject not like 'terminal:%' and people.holds_any(split_part(split_part(subject, ':', 2), '@', 1), {privileged}, clock_timestamp()), locked_until from lockout.counters
         """;
 
     /// <summary>Whether a person is privileged now.</summary>
@@ -38,39 +43,41 @@ internal static class LockoutStore
     internal static Task<List<Counter>> OfOperatorAsync(UnitOfWork work, PersonId person, string[] privileged, CancellationToken ct) => work.QueryAsync(
         $"{Columns(privileged)} where subject = {Operator(person)} or subject like {"operator-at-terminal:" + person.Value + "@%"} order by subject", ReadCounter, ct);
 
-    /// <summary>All counters with failures.</summary>
+    /// <summary>All counters that are locked.</summary>
     internal static Task<List<Counter>> AllAsync(UnitOfWork work, string[] privileged, CancellationToken ct) => work.QueryAsync(
-        $"{Columns(privileged)} where cardinality(failures) > 1 order by subject limit 1000", ReadCounter, ct);
+        $"{Columns(privileged)} where locked_until > clock_timestamp() order by subject limit 1000", ReadCounter, ct);
 
     /// <summary>
-    /// Adds a failure and returns the counter after it. One statement: parallel failures queue on the row and none is lost. A failure while
-    /// the counter is locked is not added (the caller checks first; a racing one must not prolong the lock).
+    /// Adds a failure and returns the counter after it, and whether this failure locked it. Parallel failures queue on the row and none is lost. A
+    /// failure while the counter is locked is not added (the caller checks first; a racing one must not prolong the lock).
     /// </summary>
-    internal static async Task<Counter> AddAsync(UnitOfWork work, string subject, PersonId? by, LockoutLimit limit, CancellationToken ct) =>
-        (await work.FindAsync($"""
+    internal static async Task<(Counter Counter, bool Locks)> AddAsync(UnitOfWork work, string subject, PersonId? by, LockoutLimit limit, CancellationToken ct)
+    {
+        var counter = (await work.FindAsync($"""
             insert into lockout.counters as c (subject, failures, failed_by) values ({subject}, array[clock_timestamp()], array[coalesce({by}, '')])
             on conflict (subject) do update set
                 (failures, failed_by, version) = (select
                     case when locked then c.failures else (array_append(c.failures, clock_timestamp()))[first:] end,
                     case when locked then c.failed_by else (c.failed_by || excluded.failed_by)[first:] end,
                     c.version + 1
-                    from (select greatest(1, cardinality(c.failures) + 2 - {limit.Failures}) as first,
-                        cardinality(c.failures) >= {limit.Failures}
-                        and c.failures[cardinality(c.failures)] - c.failures[cardinality(c.failures) - {limit.Failures} + 1] <= {limit.Window}
-                        and clock_timestamp() < c.failures[cardinality(c.failures)] + {limit.LockFor} as locked) as judged)
-            returning subject, failures, failed_by, version, clock_timestamp(), false
+                    from (select greatest(1, cardinality(c.failures) + 2 - {limit.Failures}) as first, coalesce(c.locked_until > clock_timestamp(), false) as locked) as judged)
+            returning subject, failures, failed_by, version, clock_timestamp(), false, locked_until
             """, ReadCounter, ct))!;
+        if (counter.Locked is not null || LockoutRule.LockedUntil(counter.Failures, limit, counter.Now) is not { } until) return (counter, false);
+        await work.ExecuteAsync($"update lockout.counters set locked_until = {until} where subject = {subject}", ct);
+        return (counter with { LockedUntil = until }, true);
+    }
 
     internal static void Clear(UnitOfWork work, string subject) =>
-        work.Write($"update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], version = version + 1 where subject = {subject} and cardinality(failures) > 0");
+        work.Write($"update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], locked_until = null, version = version + 1 where subject = {subject} and cardinality(failures) > 0");
 
     /// <summary>False: someone changed the row, nothing written.</summary>
     internal static async Task<bool> TryClearAsync(UnitOfWork work, string subject, long version, CancellationToken ct) =>
         await work.ExecuteAsync($"""
-            update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], version = version + 1
+            update lockout.counters set failures = array[]::timestamptz[], failed_by = array[]::text[], locked_until = null, version = version + 1
             where subject = {subject} and version = {version}
             """, ct) == 1;
 
     private static Counter ReadCounter(Npgsql.NpgsqlDataReader r) => new(r.GetString(0), r.GetFieldValue<DateTimeOffset[]>(1),
-        r.GetFieldValue<string[]>(2), r.GetInt64(3), r.GetFieldValue<DateTimeOffset>(4), r.GetBoolean(5));
+        r.GetFieldValue<string[]>(2), r.GetInt64(3), r.GetFieldValue<DateTimeOffset>(4), r.GetBoolean(5), r.IsDBNull(6) ? null : r.GetFieldValue<DateTimeOffset>(6));
 }

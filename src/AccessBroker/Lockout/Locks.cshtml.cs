@@ -16,7 +16,7 @@ internal sealed class LocksModel(Store store, LockoutPolicy policy) : PageModel
     public async Task OnGetAsync(CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
-        Rows = [.. (await LockoutStore.AllAsync(work, [.. policy.Privileged.Roles], ct)).Select(c => UnlockTerminal.LockedUntil(c, policy) is { } until ? RowOf(c.Subject, until) : null).OfType<Row>()];
+        Rows = [.. (await LockoutStore.AllAsync(work, [.. policy.Privileged.Roles], ct)).Select(c => c.Locked is { } until ? RowOf(c.Subject, until) : null).OfType<Row>()];
     }
 
     private static Row RowOf(string subject, DateTimeOffset until) => subject.Split(':', '@') switch

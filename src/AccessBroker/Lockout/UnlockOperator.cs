@@ -21,7 +21,7 @@ internal sealed class UnlockOperator(Store store, LockoutPolicy policy, Permissi
             return outcome;
         }
         if (await separation.JudgeAsync(work, Act.Unlock, await permissions.OfAsync(work, by, ct), new(null, [], person.Value), null, person.Value, null, ct) is Separation.Verdict.Forbidden) return await RefuseAsync("lockout.own-failures", Outcome.OwnLock);
-        var locked = (await LockoutStore.OfOperatorAsync(work, person, [.. policy.Privileged.Roles], ct)).Where(c => UnlockTerminal.LockedUntil(c, policy) is not null).ToList();
+        var locked = (await LockoutStore.OfOperatorAsync(work, person, [.. policy.Privileged.Roles], ct)).Where(c => c.Locked is not null).ToList();
         if (locked.Count == 0) return await RefuseAsync("lockout.not-locked", Outcome.NotLocked);
         foreach (var counter in locked) if (!await LockoutStore.TryClearAsync(work, counter.Subject, counter.Version, ct)) return await RefuseAsync("lockout.changed-meanwhile", Outcome.ChangedMeanwhile);
         work.Record(entry with { Details = entry.Details.Append(new("what", string.Join(' ', locked.Select(c => c.Subject)))).ToDictionary() }, time.GetUtcNow());

@@ -19,7 +19,7 @@ internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, Permissi
     {
         await using var work = await store.BeginAsync(ct);
         if (await work.AskAsync(TerminalRegister.FindLine(terminal), ct) is not { } line) return Outcome.NoSuchTerminal;
-        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, [.. policy.Privileged.Roles], ct)).Where(c => LockedUntil(c, policy) is not null && (!c.Privileged || c.Subject == LockoutStore.Terminal(terminal))).ToList();
+        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, [.. policy.Privileged.Roles], ct)).Where(c => c.Locked is not null && (!c.Privileged || c.Subject == LockoutStore.Terminal(terminal))).ToList();
         // Whoever is responsible for terminals unlocks their own only; administrators unlock any.
         var may = await permissions.OfAsync(work, by, ct);
         var responsible = line.Responsible == by || may.Roles.Allows(may.Person?.Roles.Where(r => r != "responsible-person") ?? [], "terminals.unlock");
@@ -42,9 +42,6 @@ internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, Permissi
         await work.CommitAsync(ct);
         return outcome;
     }
-
-    /// <summary>Until when a counter locks, by the policy of its kind; null: open.</summary>
-    internal static DateTimeOffset? LockedUntil(LockoutStore.Counter counter, LockoutPolicy policy) => LockoutRule.LockedUntil(counter.Failures, AccessFailures.LimitOf(counter, policy), counter.Now);
 
     private static async Task<Outcome> TryAsync(UnitOfWork work, List<LockoutStore.Counter> locked, TerminalId terminal, PersonId by, CancellationToken ct)
     {

@@ -71,5 +71,8 @@ internal sealed partial class MailRelay(Store store, BrokerOptions options, Time
 
 internal static class NoticesSlice
 {
-    internal static void AddNotices(this IServiceCollection services) => services.AddSingleton<MailRelay>().AddHostedService(p => p.GetRequiredService<MailRelay>());
+    internal static void AddNotices(this IServiceCollection services) => services
+        .AddSingleton(new Sweep("delete from notices.deliveries where ctid in (select d.ctid from notices.deliveries d join notices.notices n on n.id = d.notice where n.created_at < clock_timestamp() - interval '1 year' limit 500)"))
+        .AddSingleton(new Sweep("delete from notices.notices where ctid in (select n.ctid from notices.notices n where n.created_at < clock_timestamp() - interval '1 year' and not exists (select from notices.deliveries d where d.notice = n.id) limit 500)"))
+        .AddSingleton<MailRelay>().AddHostedService(p => p.GetRequiredService<MailRelay>());
 }

@@ -64,7 +64,7 @@ internal sealed partial class BackChannelLogout(Store store, Clients clients, To
         if (error is null) await store.ExecuteAsync($"update oidc.logout_deliveries set delivered_at = clock_timestamp(), error = null where id = {delivery.Id}", CancellationToken.None);
         else
             await store.ExecuteAsync($"""
-                update oidc.logout_deliveries set error = {error}, next_at = clock_timestamp() + {pause}, dead_at = case when ended_at + {policy.LogoutGiveUp} < clock_timestamp() then clock_timestamp() end where id = {delivery.Id}
+                update oidc.logout_deliveries set error = {error}, next_at = clock_timestamp() + {pause}, dead_at = case when tried_since + {policy.LogoutGiveUp} < clock_timestamp() then clock_timestamp() end where id = {delivery.Id}
                 """, CancellationToken.None);
     }
 

@@ -36,7 +36,7 @@ internal sealed class DeliveriesModel(Store store, Permissions permissions, Expo
         await OnGetAsync(null, ct);
         if (!MayResend) return Forbid();
         await using var work = await store.BeginAsync(ct);
-        var again = await work.ExecuteAsync($"update oidc.logout_deliveries set dead_at = null, next_at = clock_timestamp(), ended_at = greatest(ended_at, clock_timestamp() - interval '1 minute') where client = {client} and delivered_at is null", ct);
+        var again = await work.ExecuteAsync($"update oidc.logout_deliveries set dead_at = null, next_at = clock_timestamp(), tried_since = clock_timestamp() where client = {client} and delivered_at is null", ct);
         work.Record(new("oidc.resend-deliveries", HistoryOutcome.Done) { Person = PersonId.Of(User), Client = client, Details = new Dictionary<string, string> { ["count"] = $"{again}" } }, time.GetUtcNow());
         await work.CommitAsync(ct);
         Message = "もう一度通知します。";

@@ -15,6 +15,7 @@ internal static class OidcSlice
         services.AddHttpClient(BackChannelLogout.HttpName).ConfigurePrimaryHttpMessageHandler(p => RelyingPartyHandler(p.GetRequiredService<BrokerOptions>()));
         services.AddHostedService<BackChannelLogout>();
         services.AddSingleton(new MenuEntry("業務システムへの終了通知", "/logout-deliveries", 90, ["oidc.read-deliveries"]));
+        services.AddSingleton(new Sweep("delete from oidc.logout_deliveries where ctid in (select ctid from oidc.logout_deliveries where delivered_at < clock_timestamp() - interval '90 days' or dead_at < clock_timestamp() - interval '400 days' limit 500)"));
         services.AddSingleton(new Sweep("delete from oidc.participants where ctid in (select p.ctid from oidc.participants p where p.at < clock_timestamp() - interval '30 days' limit 500)"));
         foreach (var table in (string[])["requests", "codes", "access_tokens", "assertions", "refresh_tokens"])
             services.AddSingleton(new Sweep($"delete from oidc.{table} where ctid in (select ctid from oidc.{table} where expires_at < clock_timestamp() - interval '1 hour' limit 500)"));

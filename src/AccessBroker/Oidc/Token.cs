@@ -101,7 +101,7 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
     /// <summary>RFC 6749 §4.1.2: a code used twice takes back what it gave.</summary>
     private async Task<IResult> RevokeReplayedAsync(HttpContext context, UnitOfWork work, string code, Client client, CancellationToken ct)
     {
-        var families = await work.AskAsync(Question.All($"update oidc.access_tokens set revoked_at = clock_timestamp() where code_hash = {Secret.Hash(code)} and revoked_at is null returning coalesce(family, '')", r => r.GetString(0)), ct);
+        var families = await work.AskAsync(Question.All($"update oidc.access_tokens set revoked_at = coalesce(revoked_at, clock_timestamp()) where code_hash = {Secret.Hash(code)} returning coalesce(family, '')", r => r.GetString(0)), ct);
         foreach (var family in families.Where(f => f.Length > 0)) await RefreshTokens.RevokeFamilyAsync(work, family, ct);
         var revoked = families.Count;
         work.Record(new("oidc.token", HistoryOutcome.Refused, "oidc.code-replayed") { Client = client.Id, Address = AddressOf(context), Details = new Dictionary<string, string> { ["revoked"] = $"{revoked}" } }, time.GetUtcNow());

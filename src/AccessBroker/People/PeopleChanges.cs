@@ -44,6 +44,13 @@ public static class PeopleChanges
     public static void Leave(UnitOfWork work, PersonId person, DateTimeOffset at, DateTimeOffset now) =>
         work.Write($"update people.persons set valid_until = {at} where id = {person} and (valid_until is null or valid_until > {now})");
 
+    /// <summary>From <paramref name="from"/> on the person is employed so; a contractor deputises for nobody any more. <clause>MIC 6.2(1)③(エ)</clause></summary>
+    public static void Employ(UnitOfWork work, PersonId person, string employment, DateTimeOffset from)
+    {
+        work.Write($"insert into people.employments (person, employment, valid_from) values ({person}, {employment}, {from}) on conflict (person, valid_from) do update set employment = excluded.employment");
+        if (employment == "contractor") work.Write($"update people.posts set valid_until = greatest({from}, valid_from) where person = {person} and section = '' and (valid_until is null or valid_until > {from})");
+    }
+
     /// <summary>Where notices by mail go.</summary>
     public static void SetMail(UnitOfWork work, PersonId person, string mail) => work.Write($"update people.persons set mail = {mail} where id = {person}");
 

@@ -28,7 +28,7 @@ public static class PeopleRegister
 {
     /// <summary>The person with the posts held at <paramref name="at"/>; null when unknown, not valid, suspended, or without a post then. <clause>MIC 6.2(1)②</clause></summary>
     public static Question<ValidPerson?> FindValid(PersonId person, DateTimeOffset at) => Question.All($"""
-        select people.name_at(p.id, {at}), q.post, people.section_name(q.section, {at}), q.role, p.employment from people.persons p join people.posts q on q.person = p.id
+        select people.name_at(p.id, {at}), q.post, people.section_name(q.section, {at}), q.role, people.employment_at(p.id, {at}) from people.persons p join people.posts q on q.person = p.id
         where p.id = {person} and p.valid_from <= {at} and (p.valid_until is null or p.valid_until > {at}) and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at})
           and not exists (select from people.suspensions s where s.person = p.id and s.since <= {at} and (s.lifted_at is null or s.lifted_at > {at}))
         order by q.post, q.role
@@ -73,7 +73,7 @@ public static class PeopleRegister
 
     /// <summary>Everybody who was ever registered, as of <paramref name="at"/>; posts as "section code|post", each once, without deputies (they have no section).</summary>
     public static Question<List<PersonLine>> WholeAt(DateTimeOffset at) => Question.All($"""
-        select p.id, n.name, n.kana, p.staff_number, p.employment, p.mail, p.valid_from, p.valid_until, case when p.valid_until <= {at} then 'left' else 'valid' end,
+        select p.id, n.name, n.kana, p.staff_number, people.employment_at(p.id, {at}), p.mail, p.valid_from, p.valid_until, case when p.valid_until <= {at} then 'left' else 'valid' end,
             array(select distinct q.section || '|' || q.post from people.posts q where q.person = p.id and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at}) and q.section <> ''),
             array(select distinct q.role from people.posts q where q.person = p.id and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at}) and q.section <> '')
         from people.persons p join lateral (select m.name, m.kana from people.names m where m.person = p.id order by (m.valid_from <= {at}) desc, case when m.valid_from <= {at} then m.valid_from end desc, m.valid_from limit 1) n on true
@@ -86,7 +86,7 @@ public static class PeopleRegister
     private static string Like(string text) => text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("%", "\\%", StringComparison.Ordinal).Replace("_", "\\_", StringComparison.Ordinal);
 
     private static Sql Line(DateTimeOffset at) => $"""
-        select p.id, n.name, n.kana, p.staff_number, p.employment, p.mail, p.valid_from, p.valid_until,
+        select p.id, n.name, n.kana, p.staff_number, people.employment_at(p.id, {at}), p.mail, p.valid_from, p.valid_until,
             case when p.valid_from > {at} then 'future' when p.valid_until <= {at} then 'left' when exists (select from people.suspensions s where s.person = p.id and s.since <= {at} and (s.lifted_at is null or s.lifted_at > {at})) then 'suspended' else 'valid' end,
             array(select distinct people.section_name(q.section, {at}) || ' ' || q.post from people.posts q where q.person = p.id and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at})),
             array(select distinct q.role from people.posts q where q.person = p.id and q.valid_from <= {at} and (q.valid_until is null or q.valid_until > {at}))

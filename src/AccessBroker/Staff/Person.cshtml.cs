@@ -68,7 +68,10 @@ internal sealed class PersonModel(Store store, Permissions permissions, SuspendP
             Notices.NoticeBox.Notify(work, asking.Select(m => m.Id), "退職日が登録されました", $"{Person.Name} — {Last:yyyy-MM-dd}。カードの取消を速やかに申請してください。", $"/people/{id}", now);
             work.Enter("user-ids", id.Value, "退職", by.Value, new Dictionary<string, string> { ["name"] = Person.Name, ["staffNumber"] = Person.StaffNumber ?? "", ["post"] = string.Join('、', Person.Posts), ["employment"] = Person.Employment, ["until"] = $"{Last:yyyy-MM-dd}", ["reason"] = Reason.Trim() }, now);
         }
-        else if (act == "settle") await dormant.SettleAsync(work, id, by, Reason.Trim(), ct);
+        else if (act == "settle")
+        {
+            if (!await dormant.SettleAsync(work, id, by, Reason.Trim(), ct)) return false;
+        }
         else
         {
             var managers = await work.AskAsync(PeopleRegister.Holders(permissions.RolesWith("staff.set-leave"), now), ct);

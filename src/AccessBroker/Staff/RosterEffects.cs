@@ -14,10 +14,10 @@ public sealed record RosterEffects(IReadOnlyDictionary<string, string> ByPerson,
     public static readonly RosterEffects None = new(new Dictionary<string, string>(), [], new Dictionary<string, string>());
 
     /// <summary>What the change does to rights and seats; empty: nothing.</summary>
-    public string Of(RosterChange change) => change.Kind is "join" or "move" or "recode" or "leave" ? ByPerson.GetValueOrDefault(change.Person, "") : "";
+    public string Of(RosterChange change) => change.Kind is "join" or "move" or "recode" or "employment" or "leave" ? ByPerson.GetValueOrDefault(change.Person, "") : "";
 
     /// <summary>"code|post、…" with the names of sections.</summary>
-    public string Place(string posts) => string.Join('、', posts.Split('、').Select(p => p.Split('|') is [var code, var post] ? $"{Sections.GetValueOrDefault(code, code)} {post}" : p));
+    public string Place(string posts) => string.Join('、', posts.Split('、').Select(p => p.Split('|') is [var code, var post] ? $"{Sections.GetValueOrDefault(code, code)} {post}" : ListModel.EmploymentName(p)));
 }
 
 public sealed partial class RosterImport
@@ -38,7 +38,7 @@ public sealed partial class RosterImport
         var sections = named.Answer.Concat(import.People.Where(p => !named.Answer.ContainsKey(p.SectionCode)).DistinctBy(p => p.SectionCode).Select(p => KeyValuePair.Create(p.SectionCode, p.SectionName))).ToDictionary();
         var after = known.Answer.Where(k => !k.Left).ToDictionary(k => k.Id, k => k.Roles);
         var (words, warnings, unseated) = (new Dictionary<string, string>(), new List<string>(), new HashSet<string>());
-        foreach (var change in import.Changes.Where(c => c.Kind is "join" or "move" or "recode" or "leave"))
+        foreach (var change in import.Changes.Where(c => c.Kind is "join" or "move" or "recode" or "employment" or "leave"))
         {
             var line = lines[change.StaffNumber];
             var had = register.GetValueOrDefault(change.Person)?.Roles ?? [];

@@ -70,6 +70,16 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
         return Outcome.Applied;
     }
 
+    /// <summary>An import that will not be applied is put aside, by whoever made it or might apply it. False: applied, put aside already, or not there.</summary>
+    public async Task<bool> DiscardAsync(long id, PersonId by, CancellationToken ct)
+    {
+        await using var work = await store.BeginAsync(ct);
+        if (await work.ExecuteAsync($"update staff.rosters set discarded_at = {time.GetUtcNow()} where id = {id} and applied_at is null and discarded_at is null", ct) == 0) return false;
+        work.Record(new("staff.discard-roster", HistoryOutcome.Done) { Person = by, Details = new Dictionary<string, string> { ["import"] = $"{id}" } }, time.GetUtcNow());
+        await work.CommitAsync(ct);
+        return true;
+    }
+
     /// <summary>An import, or null.</summary>
     public Task<Import?> FindAsync(long id, CancellationToken ct) => store.AskAsync(Question.First($"{Columns()} where id = {id}", Read), ct);
 
@@ -88,7 +98,7 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
         var (changes, problems) = RosterRule.Compare(people, known.Answer, sections.Answer, used);
         var numbers = people.Select(p => p.StaffNumber).ToHashSet();
         // Only what this roster is about: somebody else's new deputy does not spoil the import.
-        var text = string.Join('\n', known.Answer.Where(k => numbers.Contains(k.StaffNumber)).Select(k => $"{k.Id} {k.Name} {k.Until:O} {string.Join(',', k.Posts)}"));
+        var text = string.Join('\n', known.Answer.Where(k => numbers.Contains(k.StaffNumber)).Select(k => $"{k.Id} {k.Name} {k.Employment} {k.Until:O} {string.Join(',', k.Posts)}"));
         return (changes, problems, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text))));
     }
 
@@ -113,13 +123,18 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
                 case "rename": PeopleChanges.Rename(work, person, line.Name, line.Kana, import.Effective); break;
                 case "mail": PeopleChanges.SetMail(work, person, line.Mail!); break;
                 case "leave": await Leaving.WriteAsync(work, person, Roster.EndOf(line.Until!.Value), by, time.GetUtcNow(), ct); break;
+                case "employment":
+                    // What a post gives depends on it: a contractor keeps no rights but their own.
+                    PeopleChanges.Employ(work, person, line.Employment, import.Effective);
+                    PeopleChanges.Move(work, person, posts.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
+                    break;
                 case "move" or "recode":
                     PeopleChanges.Move(work, person, posts.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
                     // A seat belongs to the work at the old desk: the new section's responsible person decides anew. <clause>MOJ 第5-4(1)</clause>
                     if (change.Kind == "move" && RosterRule.LeavesSection(change, line.SectionName, sections)) await TerminalRegister.EndSeatsAsync(work, person, import.Effective, by, "異動", all: false, ct);
                     break;
             }
-            if (change.Kind is "join" or "move" or "recode" && posts.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role).Except(posts.DefaultRoles).ToList() is var beyond)
+            if (change.Kind is "join" or "move" or "recode" or "employment" && posts.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role).Except(posts.DefaultRoles).ToList() is var beyond)
                 work.Enter("privileged", $"{person}/post", beyond.Count > 0 ? "役職" : "役職の終了", by.Value, new Dictionary<string, string> { ["person"] = person.Value, ["role"] = string.Join(' ', beyond), ["from"] = Web.JapaneseTime.Precise(import.Effective), ["reason"] = $"{line.SectionName} {line.Post}" }, import.Effective, removed: beyond.Count == 0);
             work.Enter("user-ids", person.Value, Word(change.Kind), by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber, ["section"] = line.SectionName, ["post"] = line.Post, ["employment"] = line.Employment, ["from"] = Web.JapaneseTime.Precise(import.Effective), ["until"] = line.Until is { } last ? $"{last:yyyy-MM-dd}" : "" }, change.Kind == "leave" ? Roster.EndOf(line.Until!.Value) : import.Effective);
         }
@@ -129,7 +144,7 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
         if (gone > 0) work.Notify(managers.Select(m => m.Id), "人事異動が反映されました", $"採用・異動・退職 {gone} 件。カードの設定・取消・変更を速やかに申請してください。", $"/people/rosters/{import.Id}", time.GetUtcNow());
     }
 
-    internal static string Word(string kind) => kind switch { "join" => "採用", "move" => "異動", "recode" => "所属コードの変更", "rename" => "氏名変更", "leave" => "退職", "mail" => "メール変更", "section" => "所属", "orphan" => "名簿にない人", _ => kind };
+    internal static string Word(string kind) => kind switch { "join" => "採用", "move" => "異動", "recode" => "所属コードの変更", "rename" => "氏名変更", "employment" => "雇用区分の変更", "leave" => "退職", "mail" => "メール変更", "section" => "所属", "orphan" => "名簿にない人", _ => kind };
 
     private static Sql Columns() => $"select id, effective, imported_by, imported_at, people, changes, register_hash, applied_by, applied_at, discarded_at is not null from staff.rosters";
 

@@ -4,7 +4,7 @@ namespace AccessBroker.Staff;
 public sealed record KnownPerson(string Id, string StaffNumber, string Name, string Kana, string Employment, string? Mail, bool Left, DateTimeOffset? Until, IReadOnlyList<string> Posts, IReadOnlyList<string> Roles);
 
 /// <summary>One difference between roster and register.</summary>
-/// <param name="Kind">join, move, recode (the same section under another code), rename, leave, mail, section or orphan.</param>
+/// <param name="Kind">join, move, recode (the same section under another code), rename, employment, leave, mail, section or orphan.</param>
 /// <param name="Person">Id; of a joiner: the one they will get.</param>
 public sealed record RosterChange(string Kind, string Person, string StaffNumber, string Name, string Before, string After);
 
@@ -35,6 +35,7 @@ public static class RosterRule
             }
             if (person.Left) { problems.Add(new(i + 2, "職員番号", "退職した人の番号です。番号は再利用できません(MIC 5.4(2)①)。")); continue; }
             if (line.Name != person.Name) changes.Add(new("rename", person.Id, line.StaffNumber, line.Name, person.Name, line.Name));
+            if (line.Employment != person.Employment) changes.Add(new("employment", person.Id, line.StaffNumber, line.Name, person.Employment, line.Employment));
             var post = PostOf(line.SectionCode, line.Post);
             if (!person.Posts.SequenceEqual([post])) changes.Add(new(IsSamePlace(person.Posts, line, sections) ? "recode" : "move", person.Id, line.StaffNumber, line.Name, string.Join('、', person.Posts), post));
             if (line.Mail != person.Mail && line.Mail is not null) changes.Add(new("mail", person.Id, line.StaffNumber, line.Name, person.Mail ?? "", line.Mail));

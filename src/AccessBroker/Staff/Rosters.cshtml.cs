@@ -29,6 +29,7 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
     public MayDo May { get; private set; } = null!;
     public string? Message { get; private set; }
     public bool Succeeded { get; private set; }
+    public bool Mine => Shown?.ImportedBy == PersonId.Of(User).Value;
     public string Name(string? id) => id is null ? "" : Names.GetValueOrDefault(id, id);
 
     public async Task<IActionResult> OnGetAsync(long? id, string? format, CancellationToken ct)
@@ -42,11 +43,17 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
     {
         if (!await LoadAsync(id, ct)) return NotFound();
         if (id is not null && act == "ask-cards") return await AskCardsAsync(ct);
-        var operation = id is null ? "staff.import-roster" : "staff.apply-roster";
+        var operation = id is null || (act == "discard" && Shown!.ImportedBy == PersonId.Of(User).Value) ? "staff.import-roster" : "staff.apply-roster";
         if (!May.Allows(operation))
         {
             await store.RecordAsync(new(operation, HistoryOutcome.Refused, "authorization.not-permitted") { Person = PersonId.Of(User) }, time.GetUtcNow(), ct);
             return Forbid();
+        }
+        if (id is { } put && act == "discard")
+        {
+            (Succeeded, Message, Response.StatusCode) = await import.DiscardAsync(put, PersonId.Of(User), ct) ? (true, "この取込みを取りやめました。何も反映していません。", StatusCodes.Status200OK) : (false, "すでに反映されたか、取りやめられています。", StatusCodes.Status409Conflict);
+            await LoadAsync(id, ct);
+            return Page();
         }
         if (id is { } one)
         {

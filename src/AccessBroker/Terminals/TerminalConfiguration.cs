@@ -31,13 +31,15 @@ internal sealed class TerminalConfiguration(Store store, TerminalsPolicy policy,
     /// <summary>Notes the reported fingerprint; false: it is not the approved one, and policy blocks.</summary>
     internal async Task<bool> AcceptsAsync(TerminalId terminal, string? fingerprint, CancellationToken ct)
     {
-        if (fingerprint is null || !IdForm.Fits(fingerprint)) return policy.ConfigurationDrift == Drift.Alert;
+        // An agent that does not say is told of like one that says something else; but nothing is approved by silence.
+        var said = fingerprint is not null && IdForm.Fits(fingerprint);
+        fingerprint = said ? fingerprint! : "none";
         await using var work = await store.BeginAsync(ct);
         if (await work.AskAsync(TerminalRegister.FindLine(terminal), ct) is not { } line) return false;
         if (line.Reported == fingerprint) return line.Fingerprint == fingerprint || policy.ConfigurationDrift == Drift.Alert;
         // The first report after the enrolment is what was approved.
-        var first = line.Fingerprint.Length == 0;
-        work.Write($"update terminals.terminals set reported = {fingerprint}, fingerprint = case when fingerprint = '' then {fingerprint} else fingerprint end where id = {terminal}");
+        var first = said && line.Fingerprint.Length == 0;
+        work.Write($"update terminals.terminals set reported = {fingerprint}, fingerprint = case when {first} then {fingerprint} else fingerprint end where id = {terminal}");
         var drifted = !first && line.Fingerprint != fingerprint;
         work.Record(new("terminals.report-configuration", drifted ? HistoryOutcome.Refused : HistoryOutcome.Done, drifted ? "terminals.configuration-drift" : "")
         { Terminal = terminal, Details = new Dictionary<string, string> { ["approved"] = line.Fingerprint, ["reported"] = fingerprint } }, time.GetUtcNow());

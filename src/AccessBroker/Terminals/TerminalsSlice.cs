@@ -15,7 +15,7 @@ internal static class TerminalsSlice
         services.AddSingleton<RequestKind, EnrolTerminalKind>().AddSingleton<RequestKind, ChangeTerminalKind>().AddSingleton<RequestKind, GrantSeatKind>().AddSingleton<RequestKind, IsolateTerminalKind>()
             .AddSingleton<RequestKind, IsolationReportKind>().AddSingleton<RequestKind, RestoreTerminalKind>().AddSingleton<IFieldOptions, TerminalOptions>();
         services.AddSingleton<ITerminalRequest, NoticeShown>().AddHostedService<TerminalNotices>();
-        services.AddSingleton(new MenuEntry("端末", "/terminals", 40, ["terminals.read"]));
+        services.AddSingleton(new MenuEntry("端末・だれがいつ使ったか", "/terminals", 40, ["terminals.read"]));
         services.AddSingleton(new Register("terminals", "住基ネット構成管理簿(端末)", "INA 第14(5) 様式第1号", "registers.read",
             [("name", "名称"), ("responsible", "管理責任者"), ("place", "設置場所"), ("system", "系統"), ("segment", "区分"), ("link", "接続"), ("address", "アドレス"), ("mac", "MAC"), ("fingerprint", "構成"), ("state", "状態")])
         { PersonColumns = ["responsible"], Words = new Dictionary<string, Func<string, string>> { ["state"] = ListModel.StateName } });

@@ -77,12 +77,14 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         long unblock;
         using (var administrator = await AsAsync("admin")) unblock = await administrator.AskAsync("cards.unblock", "忘れた", ("person", "p-1005"), ("card", id), ("form", "令8-暗-001"), ("identity", "manager"));
         using (var witness = await AsAsync("chief")) Assert.Contains("承認しました", (await witness.PostAsync($"/requests/{unblock}?act=approve", ("Step", "approve-it"))).Page, StringComparison.Ordinal);
+        // The last rotation reached the card but not us: the PUK after the recorded one is found.
+        await broker.SqlAsync($"update cards.cards set puk_counter = puk_counter - 1 where id = '{id}'");
         await _terminal.RemoveAsync();
         await Desk.InsertAsync(TestTerminal.IssuingReader, card);
         using (var manager = await AsAsync("manager"))
         {
             var (_, _, to) = await manager.PostAsync($"/cards/station?request={unblock}&act=unblock");
-            _terminal.Types("50617283", "50617283");
+            _terminal.Types("50617283", "50617283", "50617283", "50617283");
             Assert.Equal("新しい暗証番号が設定されました。", await manager.WorkAsync(to!));
         }
         Assert.Equal([$"{counter + 1}"], await broker.SqlAsync($"select puk_counter from cards.cards where id = '{id}'"));
@@ -107,8 +109,8 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         }
     }
 
-    [Theory, InlineData(3), InlineData(6), InlineData(9), InlineData(14)]
-    public async Task A_card_pulled_out_while_it_is_made_is_to_be_destroyed_and_the_register_says_so(int after)
+    [Theory, InlineData(3, false), InlineData(6, true), InlineData(9, true), InlineData(14, true)]
+    public async Task A_card_pulled_out_while_it_is_made_is_to_be_destroyed_and_the_register_says_so(int after, bool begun)
     {
         long request;
         using (var administrator = await AsAsync("admin")) request = await administrator.AskAsync("cards.issue", "配属のため", ("person", "p-1006"));
@@ -119,7 +121,8 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         var told = await manager.WorkAsync(to!);
         var state = await StateAsync("p-1006");
         // Before the first change the card is as it was; after it the register knows.
-        if (state.Length == 0) Assert.DoesNotContain("廃棄", told, StringComparison.Ordinal);
+        Assert.Equal(begun, state.Length > 0);
+        if (!begun) Assert.DoesNotContain("廃棄", told, StringComparison.Ordinal);
         else
         {
             Assert.Equal("spoiled", state);
@@ -214,6 +217,41 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         }
         Assert.Equal(["p-1001|personalised|2"], await broker.SqlAsync($"select person, state, generation from cards.cards where id = '{id}'"));
         await broker.SqlAsync($"update cards.cards set state = 'destroyed' where id = '{id}'");
+    }
+
+    [Fact]
+    public async Task A_day_card_that_comes_back_early_frees_its_holders_own_card_and_one_that_nobody_came_for_goes_back_to_the_others()
+    {
+        var clock = new TestClock();
+        await using var services = CityServices.Of(broker, clock);
+        var own = (await broker.SqlAsync("select id from cards.cards where person = 'p-1001' and state = 'handed-over'"))[0];
+        var (request, _) = await MakeAsync("p-1001", "cards.temporary");
+        Assert.Contains("使えます", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
+        await Desk.RemoveAsync(TestTerminal.IssuingReader);
+        var lent = (await broker.SqlAsync("select id from cards.cards where person = 'p-1001' and temporary_until is not null and state = 'handed-over'"))[0];
+        using (var administrator = await AsAsync("admin"))
+        {
+            Assert.Contains("記録しました", (await administrator.PostAsync($"/cards/{lent}?act=collect", ("Reason", "早退"))).Page, StringComparison.Ordinal);
+            await services.GetRequiredService<CardDates>().TurnAsync(default);
+            Assert.Equal(["handed-over"], await broker.SqlAsync($"select state from cards.cards where id = '{own}'"));
+        }
+        (request, _) = await MakeAsync("p-2001", "cards.temporary");
+        clock.Now = clock.Now.AddDays(1).AddHours(1);
+        await services.GetRequiredService<CardDates>().TurnAsync(default);
+        Assert.Equal(["returned"], await broker.SqlAsync($"select state from cards.cards where request = {request}"));
+        await broker.SqlAsync("update cards.cards set state = 'destroyed' where temporary_until is not null");
+    }
+
+    [Fact, Trait("Requirement", "CRD-12")]
+    public async Task A_card_made_for_a_request_that_came_to_nothing_waits_to_be_taken_back()
+    {
+        var (request, _) = await MakeAsync("p-1006");
+        await Desk.RemoveAsync(TestTerminal.IssuingReader);
+        using (var administrator = await AsAsync("admin")) Assert.Contains("取り下げました", (await administrator.PostAsync($"/requests/{request}?act=withdraw")).Page, StringComparison.Ordinal);
+        using var manager = await AsAsync("manager");
+        Assert.Contains("手渡さなかったカードの返還", (await manager.GetAsync("/")).Page, StringComparison.Ordinal);
+        var id = (await broker.SqlAsync($"select id from cards.cards where request = {request}"))[0];
+        Assert.Contains("記録しました", (await manager.PostAsync($"/cards/{id}?act=receive", ("Reason", "申請の取下げ"))).Page, StringComparison.Ordinal);
     }
 
     [Fact, Trait("Requirement", "CRD-08")]

@@ -48,10 +48,10 @@ public sealed class CardLifeInBrowserTests(BrowserTests.Host broker) : IClassFix
     }
 
     /// <summary>The agent works on the card: the page says when it is done.</summary>
-    private async Task WorkAsync(IPage page, string name, params string[] types)
+    private async Task WorkAsync(IPage page, string button, string name, params string[] types)
     {
         _terminal.Types(types);
-        await page.ClickAsync("#start");
+        await page.ClickAsync(button);
         await page.WaitForSelectorAsync(".notice.done:visible");
         await LookAsync(page, name);
         await page.ClickAsync("#back");
@@ -89,12 +89,10 @@ public sealed class CardLifeInBrowserTests(BrowserTests.Host broker) : IClassFix
         await page.ClickAsync("a.primary:has-text('実施する')");
         await LookAsync(page, "station");
         await Desk.InsertAsync(TestTerminal.IssuingReader, drawer);
-        await page.ClickAsync("text=カードを作る >> nth=-1");
-        await WorkAsync(page, "made");
+        await WorkAsync(page, "text=カードを作る >> nth=-1", "made");
         await page.CheckAsync("[value=staff-card]");
-        await page.ClickAsync("text=手渡しを始める");
         // 3. The operator types a PIN of their own at the station.
-        await WorkAsync(page, "handed-over", Pin, Pin);
+        await WorkAsync(page, "text=手渡しを始める", "handed-over", Pin, Pin);
         await page.WaitForSelectorAsync("text=済み");
         await OpenScAcceptsAsync();
         await Desk.RemoveAsync(TestTerminal.IssuingReader);

@@ -107,7 +107,7 @@ public sealed class ScreenTests(BrowserTests.Host broker) : IClassFixture<Browse
         await page.ClickAsync("#start");
         await page.WaitForSelectorAsync("[data-for=refused]:visible");
         await CheckAsync(page, "lost-card");
-        await broker.SqlAsync("insert into lockout.counters (subject, failures, failed_by) select 'terminal:t-01', array_agg(now()), array_agg(''::text) from generate_series(1, 10) on conflict (subject) do update set failures = excluded.failures, failed_by = excluded.failed_by");
+        await broker.SqlAsync("insert into lockout.counters (subject, failures, failed_by, locked_until) select 'terminal:t-01', array_agg(now()), array_agg(''::text), now() + interval '20 minutes' from generate_series(1, 10) on conflict (subject) do update set failures = excluded.failures, failed_by = excluded.failed_by, locked_until = excluded.locked_until");
         await page.ClickAsync("#start");
         await page.WaitForSelectorAsync("[data-for=locked]:visible");
         await CheckAsync(page, "locked");

@@ -153,13 +153,31 @@ public sealed class StreamLockoutTests(StreamLockoutTests.Host broker) : IClassF
         }
         Assert.Equal((0, 1), (await FailAsync(manager), await FailAsync(manager)));
         Assert.Equal((0, 0, 1), (await FailAsync(PersonId.Parse("p-1001")), await FailAsync(PersonId.Parse("p-1001")), await FailAsync(PersonId.Parse("p-1001"))));
-        await broker.SqlAsync("update lockout.counters set failures = (select array_agg(f - interval '2 days') from unnest(failures) f)");
+        await broker.SqlAsync("update lockout.counters set failures = (select array_agg(f - interval '2 days') from unnest(failures) f), locked_until = locked_until - interval '2 days'");
         Assert.NotNull(await store.AskAsync(failures.LockOf(manager, terminal), default));
         Assert.Null(await store.AskAsync(failures.LockOf(PersonId.Parse("p-1001"), terminal), default));
         Assert.Equal(UnlockOperator.Outcome.OwnLock, await unlock.RunAsync(manager, manager, "自分で", default));
         Assert.Equal(UnlockOperator.Outcome.Unlocked, await unlock.RunAsync(manager, PersonId.Parse("p-3002"), "本人に確かめた", default));
         Assert.Equal(UnlockOperator.Outcome.NotLocked, await unlock.RunAsync(manager, PersonId.Parse("p-3002"), "もう一度", default));
         Assert.Null(await store.AskAsync(failures.LockOf(manager, terminal), default));
+    }
+
+    [Fact, Trait("Requirement", "LCK-03")]
+    public async Task Old_failures_of_somebody_who_becomes_privileged_lock_nobody()
+    {
+        await ClearAsync();
+        await using var services = CityServices.Of(broker, TimeProvider.System);
+        var (failures, store) = (services.GetRequiredService<AccessFailures>(), services.GetRequiredService<AccessBroker.Database.Store>());
+        var (person, terminal) = (PersonId.Parse("s-p-1"), TerminalId.Parse("t-02"));
+        for (var i = 0; i < 2; i++)
+        {
+            await using var work = await store.BeginAsync(default);
+            await failures.CountAsync(work, terminal, person, default);
+            await work.CommitAsync(default);
+        }
+        await broker.SqlAsync("insert into people.posts (person, post, section, role, valid_from) values ('s-p-1', '代行', '', 'pin-manager', now() - interval '1 minute')");
+        try { Assert.Null(await store.AskAsync(failures.LockOf(person, terminal), default)); }
+        finally { await broker.SqlAsync("delete from people.posts where person = 's-p-1' and role = 'pin-manager'"); }
     }
 
     [Fact, Trait("Requirement", "LCK-05")]

@@ -149,7 +149,7 @@ public sealed class LogoutTests(LogoutTests.Host broker) : AtTerminal(broker, "s
         // A time-out tells them just the same.
         await _broker.SqlAsync("update sessions.sessions set seen_at = now() - interval '31 minutes' where ended_at is null");
         await Eventually.TrueAsync(async () => (await _broker.SqlAsync("select 1 from oidc.logout_deliveries where client = 'rp-c' and attempts > 0")).Count > 0, "tried");
-        await _broker.SqlAsync("update oidc.logout_deliveries set ended_at = now() - interval '25 hours', next_at = now() where client = 'rp-c' and delivered_at is null");
+        await _broker.SqlAsync("update oidc.logout_deliveries set tried_since = now() - interval '25 hours', next_at = now() where client = 'rp-c' and delivered_at is null");
         await Eventually.TrueAsync(async () => (await _broker.SqlAsync("select 1 from oidc.logout_deliveries where client = 'rp-c' and dead_at is not null")).Count > 0, "given up");
         _broker.Manners.Clear();
         using var administrator = await ConsoleBrowser.SignInAsync(_broker, Terminal, "admin");

@@ -66,7 +66,7 @@ public sealed class UnhappyWaysTests(BrokerHost broker) : AtTerminal(broker), IC
     [Fact, Trait("Requirement", "LCK-01")]
     public async Task A_lockedTerminal_spends_no_pin_try_and_says_until_when()
     {
-        await _broker.SqlAsync("insert into lockout.counters (subject, failures, failed_by) select 'terminal:t-01', array_agg(now() - interval '1 minute'), array_agg(''::text) from generate_series(1, 10)");
+        await _broker.SqlAsync("insert into lockout.counters (subject, failures, failed_by, locked_until) select 'terminal:t-01', array_agg(now() - interval '1 minute'), array_agg(''::text), now() + interval '20 minutes' from generate_series(1, 10)");
         using var browser = new TestBrowser(_broker);
         await Terminal.InsertAsync("sato");
         var commands = await Desk.CommandsAsync(0);

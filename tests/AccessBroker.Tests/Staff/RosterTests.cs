@@ -160,6 +160,36 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         Assert.Contains((await import.StageAsync(Csv.Write(Roster.Headings, rows), today.AddDays(-1), Hr, None)).Problems, p => p.Text.Contains("発効日", StringComparison.Ordinal));
     }
 
+    [Fact, Trait("Requirement", "IDN-09"), Trait("Requirement", "IDN-05")]
+    public async Task Another_employment_takes_effect_on_its_day_with_the_rights_that_go_with_it_and_an_import_can_be_put_aside()
+    {
+        await using var services = CityServices.Of(broker, _clock);
+        var (import, store) = (services.GetRequiredService<RosterImport>(), services.GetRequiredService<Store>());
+        var person = PersonId.Parse("p-1005");
+        await broker.SqlAsync("insert into people.posts (person, post, section, role, valid_from, valid_until) values ('p-1005', '住基ネット管理者代行', '', 'administrator', now() - interval '1 hour', now() + interval '300 days')");
+        var day = JapaneseTime.StartOf(JapaneseTime.DayOf(_clock.Now).AddDays(40));
+        var row = (await import.CurrentAsync(None)).Single(r => r[0] == "1005");
+        (row[2], row[6]) = ("カナ", "委託");
+        async Task<long> StageAsync()
+        {
+            var (id, problems) = await import.StageAsync(Csv.Write(Roster.Headings, [row]), day, Hr, None);
+            Assert.Empty(problems);
+            return id!.Value;
+        }
+        var aside = await StageAsync();
+        Assert.True(await import.DiscardAsync(aside, System, None));
+        Assert.False(await import.DiscardAsync(aside, System, None));
+        Assert.Equal(RosterImport.Outcome.NotFound, await import.ApplyAsync(aside, System, true, None));
+        var id = await StageAsync();
+        Assert.Equal(["employment regular contractor"], (await import.FindAsync(id, None))!.Changes.Where(c => c.StaffNumber == "1005").Select(c => $"{c.Kind} {c.Before} {c.After}"));
+        Assert.Equal(RosterImport.Outcome.Applied, await import.ApplyAsync(id, System, true, None));
+        var before = (await ValidAsync(store, person.Value, day.AddSeconds(-1)))!;
+        Assert.Equal((false, true), (before.IsContractor, before.Roles.Contains("administrator")));
+        var after = (await ValidAsync(store, person.Value, day))!;
+        Assert.True(after.IsContractor);
+        Assert.Equal(["contractor"], after.Roles);
+    }
+
     private static int JstYear() => DateTimeOffset.UtcNow.ToOffset(TimeSpan.FromHours(9)).Year;
 
     [Fact]

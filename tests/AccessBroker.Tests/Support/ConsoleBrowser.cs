@@ -53,6 +53,7 @@ internal sealed class ConsoleBrowser(BrokerHost broker, TestTerminal terminal) :
     /// <summary>Runs the work on a card that a page led to; what the page is told at the end.</summary>
     internal async Task<string> WorkAsync(string path)
     {
+        path = path.Split('?')[0];
         using var made = await _browser.PostAsync($"{path}/handle", new { });
         Assert.True(made.IsSuccessStatusCode, $"{made.StatusCode} {await made.Content.ReadAsStringAsync()}");
         using var answer = await terminal.WorkAsync((await made.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("handle").GetString()!);

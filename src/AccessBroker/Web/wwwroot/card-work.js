@@ -57,4 +57,6 @@
     } catch { show("no-agent"); } finally { start.disabled = false; }
   });
   follow();
+  // Whoever pressed "make the card" a moment ago does not press again.
+  if (root.dataset.auto) start.click();
 })();
