@@ -54,7 +54,7 @@ internal sealed class NewRequestModel(Store store, RequestDesk desk, Permissions
         }
         switch (await desk.SubmitAsync(PersonId.Of(User), Kind.Name, Given.ToDictionary(g => g.Key, g => g.Value ?? ""), Reason ?? "", ct))
         {
-            case RequestDesk.Outcome.Done done: return Redirect($"/requests/{done.Request}");
+            case RequestDesk.Outcome.Done done: return Redirect($"/requests/{done.Request}?filed");
             case RequestDesk.Outcome.Problem problem: Problem = problem.Sentence; break;
             case RequestDesk.Outcome.NotPermitted: return Forbid();
             default: return NotFound();

@@ -38,7 +38,11 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
 
     public string Name(string id) => Names.GetValueOrDefault(id, id);
 
-    public async Task<IActionResult> OnGetAsync(long id, CancellationToken ct) => await LoadAsync(id, ct) ?? Page();
+    public async Task<IActionResult> OnGetAsync(long id, CancellationToken ct)
+    {
+        if (Request.Query.ContainsKey("filed")) (Succeeded, Message) = (true, "申請を受け付けました。次に処理する人に知らせました。");
+        return await LoadAsync(id, ct) ?? Page();
+    }
 
     public async Task<IActionResult> OnPostAsync(long id, string act, CancellationToken ct)
     {

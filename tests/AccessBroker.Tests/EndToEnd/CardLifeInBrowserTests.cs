@@ -79,7 +79,7 @@ public sealed class CardLifeInBrowserTests(BrowserTests.Host broker) : IClassFix
         await page.FillAsync("#reason", "4月の配属のため");
         await LookAsync(page, "new-request");
         await page.ClickAsync("text=申請する >> nth=-1");
-        await page.WaitForURLAsync(new Regex("/requests/[0-9]+$"));
+        await page.WaitForURLAsync(new Regex("/requests/[0-9]+[?]filed$"));
         await LookAsync(page, "request");
         // 2. The PIN manager finds it waiting, makes the card and hands it over.
         var drawer = "life-" + Guid.NewGuid().ToString("n")[..8];

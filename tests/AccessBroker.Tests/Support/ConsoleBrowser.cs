@@ -47,7 +47,8 @@ internal sealed class ConsoleBrowser(BrokerHost broker, TestTerminal terminal) :
     {
         var (status, page, to) = await PostAsync($"/requests/new/{kind}", [("Reason", reason), .. fields.Select(f => ($"Given[{f.Name}]", f.Value))]);
         Assert.True(to is not null, $"{kind}: {status} {Notice(page)}");
-        return long.Parse(to![(to.LastIndexOf('/') + 1)..], System.Globalization.CultureInfo.InvariantCulture);
+        to = to!.Split('?')[0];
+        return long.Parse(to[(to.LastIndexOf('/') + 1)..], System.Globalization.CultureInfo.InvariantCulture);
     }
 
     /// <summary>Runs the work on a card that a page led to; what the page is told at the end.</summary>
