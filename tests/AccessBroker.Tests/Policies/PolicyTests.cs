@@ -1,5 +1,6 @@
 using System.Text.Json;
 using AccessBroker.Approvals;
+using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Lockout;
 using AccessBroker.Policies;
@@ -36,6 +37,7 @@ public sealed class PolicyTests
         PolicyFiles.Load<CardsPolicy>(Directory, "cards");
         PolicyFiles.Load<PostsPolicy>(Directory, "posts");
         PolicyFiles.Load<TerminalsPolicy>(Directory, "terminals");
+        PolicyFiles.Load<AssurancePolicy>(Directory, "assurance");
     }
 
     [Fact]
@@ -103,7 +105,7 @@ public sealed class PolicyTests
 
     [Theory]
     [InlineData("lockout", typeof(LockoutPolicy)), InlineData("sessions", typeof(SessionsPolicy)), InlineData("sign-in", typeof(SignInPolicy)), InlineData("roles", typeof(RolesPolicy)),
-     InlineData("approvals", typeof(ApprovalsPolicy)), InlineData("cards", typeof(CardsPolicy)), InlineData("posts", typeof(PostsPolicy)), InlineData("terminals", typeof(TerminalsPolicy))]
+     InlineData("approvals", typeof(ApprovalsPolicy)), InlineData("cards", typeof(CardsPolicy)), InlineData("posts", typeof(PostsPolicy)), InlineData("terminals", typeof(TerminalsPolicy)), InlineData("assurance", typeof(AssurancePolicy))]
     public void Each_schema_names_the_same_values_as_the_code(string name, Type policy)
     {
         var schema = JsonElement.Parse(File.ReadAllText(Path.Combine(Directory, "schema", name + ".schema.json")));
