@@ -144,7 +144,7 @@ internal sealed partial class CardWork(AgentOptions options, CardReader own, Bro
     private async Task<JsonObject> ChangePinAsync(PivCard card, CancellationToken ct)
     {
         if (card.TriesLeft() == 0) return new() { ["ok"] = false, ["cause"] = "card-blocked" };
-        var current = await prompt.AskAsync(new("暗証番号を変更します。", null, "現在の暗証番号"), ct);
+        var current = await prompt.AskAsync(new("暗証番号を変更します。はじめに、いまの暗証番号を入力してください。", null, "現在の暗証番号"), ct);
         var fresh = current is null ? null : await NewPin.AskAsync(prompt, "新しい暗証番号を決めてください。", current, ct);
         try
         {
@@ -226,7 +226,7 @@ internal static class NewPin
         string? error = null;
         while (!ct.IsCancellationRequested)
         {
-            var first = await prompt.AskAsync(new(description, error, "新しい暗証番号"), ct);
+            var first = await prompt.AskAsync(new($"{description}(6〜8桁の数字)", error, "新しい暗証番号"), ct);
             if (first is null) return null;
             if (!IsGood(first) || (former is not null && first.AsSpan().SequenceEqual(former)))
             {
@@ -234,7 +234,7 @@ internal static class NewPin
                 error = "6〜8桁の数字で、同じ数字の繰返しや連番、前と同じ番号は使えません。";
                 continue;
             }
-            var second = await prompt.AskAsync(new(description, null, "もう一度、新しい暗証番号"), ct);
+            var second = await prompt.AskAsync(new("確かめのため、同じ番号をもう一度入力してください(2回目)。", null, "もう一度、新しい暗証番号"), ct);
             var same = second is not null && second.AsSpan().SequenceEqual(first);
             if (second is not null) CryptographicOperations.ZeroMemory(second);
             if (same) return first;

@@ -1,6 +1,7 @@
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.Notices;
+using AccessBroker.Primitives;
 
 namespace AccessBroker.Approvals;
 
@@ -23,6 +24,6 @@ internal static class ApprovalsSlice
         if (!(await permissions.OfAsync(context.User, ct)).Allows(known.RequestOperation)) return Results.Forbid();
         if (text?.Trim() is not { Length: > 0 and <= 200 } typed) return Results.Json(Array.Empty<object>());
         await using var work = await store.ReadAsync(ct);
-        return Results.Json((await finder.FindAsync(work, typed, time.GetUtcNow(), ct)).Select(f => new { value = f.Value, label = f.Label }));
+        return Results.Json((await known.OfferableAsync(work, asked, await finder.FindAsync(work, typed, time.GetUtcNow(), ct), PersonId.Of(context.User), ct)).Select(f => new { value = f.Value, label = f.Label }));
     }).RequireAuthorization();
 }

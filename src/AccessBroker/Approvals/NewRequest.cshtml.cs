@@ -40,7 +40,7 @@ internal sealed class NewRequestModel(Store store, RequestDesk desk, Permissions
             {
                 if (await finder.FindAsync(work, text, time.GetUtcNow(), ct) is [var one]) (Offered[field.Name], Given[field.Name]) = ([one], one.Value);
             }
-            else if (field.Type is FieldType.Card or FieldType.Terminal && await finder.FindAsync(work, "", time.GetUtcNow(), ct) is { Count: > 0 and < 20 } all) Offered[field.Name] = all;
+            else if (field.Type is FieldType.Card or FieldType.Terminal && await finder.FindAsync(work, "", time.GetUtcNow(), ct) is { Count: > 0 and < 20 } all) Offered[field.Name] = await Kind.OfferableAsync(work, field, all, PersonId.Of(User), ct);
         }
     }
 

@@ -71,6 +71,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         var may = await permissions.OfAsync(work, by, ct);
         if (may.Person is null || !await kind.MayApproveAsync(work, request, asked, may, ct)) return await NotPermittedAsync(work, asked.Operation, by, ct);
         if (request.State != "open" || request.Decisions.Any(d => d.Step == step)) return new Outcome.Closed();
+        if (!await LeavesExecutorAsync(work, kind, request, by, ct)) return new Outcome.Problem("あなたが立ち会うと、実施できる人がいなくなります。ほかの人が立ち会ってください。");
         var verdict = await separation.JudgeAsync(work, Act.Approve, may, new(request.RequestedBy.Value, request.Approvers, request.Subject?.Value), id, $"{kind.Title} {id}", unavoidable, ct);
         if (verdict is Separation.Verdict.Forbidden forbidden) return await SeparatedAsync(work, kind, "approve", by, request, forbidden, ct);
         var now = time.GetUtcNow();
@@ -154,6 +155,17 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         work.Record(Event(kind, "execute", HistoryOutcome.Done, by, request.Id, request.Fields), now);
         Tell(work, kind, request, "実施されました", now);
         return null;
+    }
+
+    /// <summary>
+    /// With this person's yes, is there still somebody who may carry it out? Where the second person watches the work, its only executor must not use
+    /// themselves up as the witness.
+    /// </summary>
+    internal async Task<bool> LeavesExecutorAsync(UnitOfWork work, RequestKind kind, Request request, PersonId approver, CancellationToken ct)
+    {
+        if (!kind.IsExecuted || !kind.NeedsSecondPerson) return true;
+        var executors = await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(kind.ExecuteOperation)], time.GetUtcNow()), ct);
+        return executors.Exists(e => e.Id != approver && !request.Approvers.Contains(e.Id.Value) && (e.Id != request.RequestedBy || kind.RequesterMayExecute) && e.Id != request.Subject);
     }
 
     /// <summary>Could this person say yes to some open step, or carry it out.</summary>

@@ -105,8 +105,20 @@ public abstract class RequestKind
     /// <summary>What is wrong with the fields beyond their form, in Japanese; null: nothing.</summary>
     public virtual Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) => Task.FromResult<string?>(null);
 
+    /// <summary>Of what was found for a field, what can be asked for at all: a lost card gets no new PIN. Default: everything, unless the form is about one card.</summary>
+    public async Task<IReadOnlyList<(string Value, string Label)>> OfferableAsync(UnitOfWork work, RequestField field, IReadOnlyList<(string Value, string Label)> found, PersonId by, CancellationToken ct)
+    {
+        if (field.Type != FieldType.Card || Fields[0] != field) return found;
+        var offered = new List<(string, string)>();
+        foreach (var one in found) if (await ProblemAsync(work, new Dictionary<string, string> { [field.Name] = one.Value }, by, ct) is null) offered.Add(one);
+        return offered;
+    }
+
     /// <summary>True when this person may give that yes beyond having the operation: the person responsible for that terminal, for example.</summary>
     public virtual Task<bool> MayApproveAsync(UnitOfWork work, Request request, ApprovalStep asked, MayDo may, CancellationToken ct) => Task.FromResult(may.Allows(asked.Operation));
+
+    /// <summary>What people should know beside it, in Japanese, and where to go for it; null: nothing. Shown wherever the request is.</summary>
+    public virtual Task<(string Sentence, string Url)?> HintAsync(UnitOfWork work, Request request, CancellationToken ct) => Task.FromResult<(string, string)?>(null);
 
     /// <summary>Makes it true, in the unit of work of the last decision. Returns why it cannot be, in Japanese; null: done.</summary>
     public abstract Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct);

@@ -21,6 +21,8 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
 
     public Request Subject { get; private set; } = null!;
     public RequestKind Kind { get; private set; } = null!;
+    /// <summary>What people should know beside the request.</summary>
+    public (string Sentence, string Url)? Hint { get; private set; }
     public IReadOnlyList<(string Label, string Value)> Values { get; private set; } = [];
     public IReadOnlyList<ApprovalStep> MayApprove { get; private set; } = [];
     public bool MayExecute { get; private set; }
@@ -80,17 +82,23 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         var concerned = await desk.IsConcernedAsync(work, kind, request, may, ct);
         if (!concerned && request.RequestedBy != me && request.Subject != me && request.Decisions.All(d => d.By != me.Value) && !may.Allows("approvals.read")) return Forbid();
         var steps = new List<ApprovalStep>();
-        if (request.State == "open") foreach (var step in kind.Steps) if (request.Decisions.All(d => d.Step != step.Name) && await kind.MayApproveAsync(work, request, step, may, ct)) steps.Add(step);
+        if (request.State == "open") foreach (var step in kind.Steps) if (request.Decisions.All(d => d.Step != step.Name) && await kind.MayApproveAsync(work, request, step, may, ct) && await desk.LeavesExecutorAsync(work, kind, request, me, ct)) steps.Add(step);
         var ready = request.State == "approved" || (request.State == "open" && kind.Steps.Count == 0);
         (MayApprove, MayExecute, MayRefuse, MayWithdraw) = (steps, kind.IsExecuted && ready && may.Allows(kind.ExecuteOperation), request.IsPending && concerned && kind.IsWithdrawable && request.RequestedBy != me, request.IsPending && request.RequestedBy == me && kind.IsWithdrawable);
         var values = new List<(string, string)>();
         foreach (var field in kind.Fields) if (request[field.Name] is { Length: > 0 } value) values.Add((field.Label, await LabelAsync(work, field, value, now, ct)));
         Values = values;
         Names = await work.AskAsync(PeopleRegister.Names(request.Decisions.Select(d => d.By).Append(request.RequestedBy.Value), now), ct);
-        IsSeparated = MayExecute && await RequestTasks.NextAsync(work, kind, request, may, ct) is null;
+        if (request.State is "open" or "approved" or "done") Hint = await kind.HintAsync(work, request, ct);
+        IsSeparated = MayExecute && await RequestTasks.NextAsync(desk, work, kind, request, may, ct) is null;
         var waiting = new List<(string, IReadOnlyList<string>)>();
         foreach (var (label, operation) in request.State == "open" && kind.Steps.Count > 0 ? kind.Steps.Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => (s.Label, s.Operation)) : ready && kind.IsExecuted ? [("実施", kind.ExecuteOperation)] : [])
-            waiting.Add((label, [.. (await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(operation)], now), ct)).Where(h => h.Id != request.RequestedBy || (kind.RequesterMayExecute && operation == kind.ExecuteOperation)).Select(h => h.Name)]));
+        {
+            var names = new List<string>();
+            foreach (var (holder, name) in await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(operation)], now), ct))
+                if ((holder != request.RequestedBy || (kind.RequesterMayExecute && operation == kind.ExecuteOperation)) && (operation == kind.ExecuteOperation ? !kind.NeedsSecondPerson || !request.Approvers.Contains(holder.Value) : await desk.LeavesExecutorAsync(work, kind, request, holder, ct))) names.Add(name);
+            waiting.Add((label, names));
+        }
         Waiting = waiting;
         await store.ExecuteAsync(NoticeBox.Seen(me, $"/requests/{id}", now), ct);
         return null;

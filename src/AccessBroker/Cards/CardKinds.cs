@@ -4,6 +4,7 @@ using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.People;
 using AccessBroker.Primitives;
+using AccessBroker.Terminals;
 using AccessBroker.Web;
 
 namespace AccessBroker.Cards;
@@ -18,10 +19,15 @@ internal static class CardRequest
 
     internal static bool MakesCard(Request request) => request.Kind is "cards.issue" or "cards.replace" or "cards.temporary" || (request.Kind == "cards.consult" && request["act"] is "issue" or "replace");
 
-    /// <summary>Why nothing can be handed to this person, in Japanese; null: it can. <clause>MIC 5.4(1)③</clause></summary>
     /// <summary>A card says whose it is.</summary>
     internal static async Task FillPersonAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct) => fields["person"] = (await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct))!.Person.Value;
 
+    /// <summary>A card alone opens nothing: its holder needs a seat.</summary>
+    internal static async Task<(string, string)?> SeatHintAsync(UnitOfWork work, PersonId? person, DateTimeOffset at, CancellationToken ct) =>
+        person is { } who && (await work.AskAsync(TerminalRegister.Seats(null, who, at), ct)).Count == 0
+            ? ("この人が使える端末は、まだありません。カードができても、「端末の利用許可」が認められるまでサインインできません。", $"/requests/new/terminals.grant?person={who}") : null;
+
+    /// <summary>Why nothing can be handed to this person, in Japanese; null: it can. <clause>MIC 5.4(1)③</clause></summary>
     internal static async Task<string?> HandOverProblemAsync(UnitOfWork work, Request request, PersonId person, DateTimeOffset at, CancellationToken ct)
     {
         if (await work.AskAsync(PeopleRegister.FindValid(person, at), ct) is null) return "この人は在籍していないか、権限が停止されています。";
@@ -41,6 +47,7 @@ internal sealed class IssueCardKind(TimeProvider time) : RequestKind
     public override string Explanation => "職員に操作識別カードを新しく発行します。管理者等が申請し、暗証番号管理者が発行所でカードを作り、本人に手渡します。最初の暗証番号は本人がその場で決めます。";
     public override IReadOnlyList<RequestField> Fields => [new("person", "カードを使う人", FieldType.Person)];
     public override string? ExecutedAt(Request request) => CardRequest.Station(request);
+    public override Task<(string Sentence, string Url)?> HintAsync(UnitOfWork work, Request request, CancellationToken ct) => CardRequest.SeatHintAsync(work, request.Subject, time.GetUtcNow(), ct);
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct)
     {

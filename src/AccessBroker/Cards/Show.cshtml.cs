@@ -6,6 +6,7 @@ using AccessBroker.History;
 using AccessBroker.People;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
+using AccessBroker.Terminals;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -45,6 +46,8 @@ internal sealed class ShowModel(Store store, Permissions permissions, Separation
 
     public Card Card { get; private set; } = null!;
     public string HolderName { get; private set; } = "";
+    /// <summary>Names of the terminals its holder may use.</summary>
+    public IReadOnlyList<string> Seats { get; private set; } = [];
     public IReadOnlyList<RegisterLine> Course { get; private set; } = [];
     public IReadOnlyDictionary<string, string> Names { get; private set; } = new Dictionary<string, string>();
     public IReadOnlyList<(string Act, string Label, string Effect)> Acts { get; private set; } = [];
@@ -133,6 +136,9 @@ internal sealed class ShowModel(Store store, Permissions permissions, Separation
         Requests = [.. Requestable.Where(r => r.States.Contains(card.State) && may.Allows(r.Kind.Replace(".", ".request-", StringComparison.Ordinal))).Select(r => (r.Kind, r.Label))];
         Names = await work.AskAsync(PeopleRegister.Names(Course.SelectMany(l => new[] { l.By, l.Fields.GetValueOrDefault("witness", "") }).Append(card.Person.Value), time.GetUtcNow()), ct);
         HolderName = Name(card.Person.Value);
+        var seats = new List<string>();
+        foreach (var terminal in (await work.AskAsync(TerminalRegister.Seats(null, card.Person, time.GetUtcNow()), ct)).Select(s => s.Terminal).Distinct()) seats.Add((await work.AskAsync(TerminalRegister.Find(terminal), ct))?.Name ?? terminal.Value);
+        Seats = seats;
         return true;
     }
 }

@@ -30,6 +30,8 @@ internal sealed class StationModel(Store store, RequestDesk desk, CardsPolicy po
     /// <summary>make, hand-over, unblock or done.</summary>
     public string Next { get; private set; } = "";
     public string? HandOverProblem { get; private set; }
+    /// <summary>What the holder still needs to use the card.</summary>
+    public (string Sentence, string Url)? Hint { get; private set; }
     public string? Message { get; private set; }
     public bool Blocked { get; private set; }
 
@@ -89,6 +91,7 @@ internal sealed class StationModel(Store store, RequestDesk desk, CardsPolicy po
         if (request.Kind == "cards.unblock") Made = CardId.TryParse(request["card"], null, out var card) ? await work.AskAsync(CardRegister.Find(card), ct) : null;
         else Made = (await work.AskAsync(CardRegister.OfPerson(person), ct)).Find(c => c.Request == id && c.State is "personalised" or "handed-over");
         Next = !request.IsPending ? "done" : request.Kind == "cards.unblock" ? "unblock" : Made is null ? "make" : "hand-over";
+        Hint = await kind.HintAsync(work, request, ct);
         if (Next == "hand-over") HandOverProblem = await CardRequest.HandOverProblemAsync(work, request, person, time.GetUtcNow(), ct);
         return true;
     }

@@ -85,6 +85,10 @@ public static class HistoryLog
         $"select count(*) from history.events where person = {person} and at > {since} and outcome = 'refused' and operation in ('sign-in.pin', 'sign-in.possession', 'sign-in.proof', 'sign-in.complete')",
         r => r.GetInt64(0)).Select(rows => rows[0]);
 
+    /// <summary>The refusal that gave a receipt number; null: none did.</summary>
+    public static Question<ReceiptLine?> FindReceipt(string receipt) => Question.First($"select at, reason, person, terminal, card from history.events where receipt = {receipt} order by id desc limit 1",
+        r => new ReceiptLine(r.GetFieldValue<DateTimeOffset>(0), r.GetString(1), r.IsDBNull(2) ? null : r.GetString(2), r.IsDBNull(3) ? null : r.GetString(3), r.IsDBNull(4) ? null : r.GetString(4)));
+
     /// <summary>The newest events, newest first, at most <paramref name="count"/>. The read itself is an operation: the page records it.</summary>
     internal static async Task<List<HistoryRow>> LatestAsync(UnitOfWork work, int count, CancellationToken ct) =>
         await work.QueryAsync($"""
@@ -99,6 +103,9 @@ public static class HistoryLog
             JsonSerializer.Deserialize<Dictionary<string, string>>(r.GetString(10)) ?? [], r.GetInt32(11), r.GetString(12));
     }
 }
+
+/// <summary>What is known of a refusal by its receipt number.</summary>
+public sealed record ReceiptLine(DateTimeOffset At, string Reason, string? Person, string? Terminal, string? Card);
 
 /// <summary>A stored event as the list of latest events shows it.</summary>
 internal sealed record HistoryRow(long Id, DateTimeOffset At, string Operation, string Outcome, string Reason, string? Person, string? Terminal, string? Card,

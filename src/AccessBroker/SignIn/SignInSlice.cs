@@ -16,6 +16,7 @@ public static class SignInSlice
     internal static void AddSignIn(this IServiceCollection services, string policyDirectory)
     {
         services.AddPolicy<SignInPolicy>(policyDirectory, "sign-in");
+        services.AddSingleton(new MenuEntry("受付番号を調べる", "/receipts", 44, ["sign-in.read-receipts"]));
         services.AddSingleton<BeginSignIn>().AddSingleton<SignInChecks>().AddSingleton<SignInSteps>().AddSingleton<CompleteSignIn>().AddSingleton<SignInEndpoints>();
         services.AddSingleton<ITerminalRequest, ClaimHandle>().AddSingleton<ITerminalRequest, ProvePossession>().AddSingleton<ITerminalRequest, ReportPinFailure>()
             .AddSingleton<ITerminalRequest, ProveSignIn>().AddSingleton<ITerminalRequest, CancelSignIn>();

@@ -51,14 +51,16 @@ public sealed partial class RosterImport
                 had.Except(has).ToList() is { Count: > 0 } less ? $"失う: {roles.TitlesOf(string.Join(' ', less))}" : "",
                 lost.Count > 0 ? $"使えなくなる端末: {string.Join("、", lost)}" : ""]).Where(w => w.Length > 0));
         }
+        var seatless = new List<string>();
         foreach (var role in known.Answer.Where(k => !k.Left).SelectMany(k => k.Roles).Except(posts.DefaultRoles).Distinct())
         {
             var holders = after.Where(a => a.Value.Contains(role)).Select(a => a.Key).ToList();
             if (holders.Count == 0) warnings.Add($"反映すると、「{roles.TitlesOf(role)}」の役割を持つ人がいなくなります。");
-            else if (unseated.Count > 0 && holders.All(h => !seats.Answer.Any(s => s.Person.Value == h) || unseated.Contains(h)) && holders.Any(unseated.Contains)) warnings.Add($"反映すると、「{roles.TitlesOf(role)}」の役割を持つ人が使える端末がなくなります。先に新しい端末の利用許可を用意してください。");
+            else if (unseated.Count > 0 && holders.All(h => !seats.Answer.Any(s => s.Person.Value == h) || unseated.Contains(h)) && holders.Any(unseated.Contains)) seatless.Add(roles.TitlesOf(role));
         }
-        if (unseated.Contains(by.Value)) warnings.Insert(0, "反映すると、あなた自身が使える端末がなくなり、サインインできなくなります。");
-        if (after.GetValueOrDefault(by.Value) is { } own && register.GetValueOrDefault(by.Value)?.Roles.Except(own).ToList() is { Count: > 0 } gone) warnings.Insert(0, $"反映すると、あなた自身が失います: {roles.TitlesOf(string.Join(' ', gone))}");
+        if (seatless.Count > 0) warnings.Add($"発効日から、次の役割を持つ人が使える端末がなくなります。先に新しい端末の利用許可を用意してください: {string.Join("、", seatless)}");
+        if (unseated.Contains(by.Value)) warnings.Insert(0, "発効日から、あなた自身が使える端末がなくなり、サインインできなくなります。");
+        if (after.GetValueOrDefault(by.Value) is { } own && register.GetValueOrDefault(by.Value)?.Roles.Except(own).ToList() is { Count: > 0 } gone) warnings.Insert(0, $"発効日から、あなた自身が失います: {roles.TitlesOf(string.Join(' ', gone))}");
         return new(words, warnings, sections);
     }
 

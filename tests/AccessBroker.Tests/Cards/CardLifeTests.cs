@@ -1,5 +1,6 @@
 using System.Net;
 using AccessBroker.Cards;
+using AccessBroker.Primitives;
 using AccessBroker.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -242,6 +243,29 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         await broker.SqlAsync("update cards.cards set state = 'destroyed' where temporary_until is not null");
     }
 
+    [Fact, Trait("Requirement", "CRD-03")]
+    public async Task The_only_one_who_could_carry_it_out_is_not_asked_to_be_the_witness_of_it()
+    {
+        await using var services = CityServices.Of(broker, TimeProvider.System);
+        var desk = services.GetRequiredService<AccessBroker.Approvals.RequestDesk>();
+        var id = (await broker.SqlAsync("select id from cards.cards where person = 'p-1001' and state = 'handed-over'"))[0];
+        var asked = Assert.IsType<AccessBroker.Approvals.RequestDesk.Outcome.Done>(await desk.SubmitAsync(PersonId.Parse("p-9001"), "cards.unblock", new Dictionary<string, string> { ["card"] = id, ["form"] = "令8-暗-002", ["identity"] = "manager" }, "忘れた", default)).Request;
+        await broker.SqlAsync("update people.posts set valid_until = now() where person = 'p-3002' and role = 'pin-manager'");
+        try
+        {
+            using (var manager = await AsAsync("manager"))
+            {
+                Assert.DoesNotContain($"/requests/{asked}", (await manager.GetAsync("/")).Page.Split("お知らせ")[0], StringComparison.Ordinal);
+                var page = (await manager.GetAsync($"/requests/{asked}")).Page;
+                Assert.DoesNotContain("立会人として承認する", page, StringComparison.Ordinal);
+                Assert.Contains("実施できる人がいなくなります", (await manager.PostAsync($"/requests/{asked}?act=approve", ("Step", "approve-it"))).Page, StringComparison.Ordinal);
+            }
+            Assert.IsType<AccessBroker.Approvals.RequestDesk.Outcome.Done>(await desk.ApproveAsync(PersonId.Parse("p-2001"), asked, "approve-it", "", null, default));
+        }
+        finally { await broker.SqlAsync("update people.posts set valid_until = null where person = 'p-3002' and role = 'pin-manager'"); }
+        Assert.IsType<AccessBroker.Approvals.RequestDesk.Outcome.Done>(await desk.WithdrawAsync(PersonId.Parse("p-9001"), asked, default));
+    }
+
     [Fact, Trait("Requirement", "CRD-12")]
     public async Task A_card_made_for_a_request_that_came_to_nothing_waits_to_be_taken_back()
     {
@@ -263,6 +287,16 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         await _terminal.InsertAsync("suzuki");
         using (var browser = new TestBrowser(broker)) await browser.TryAsync(_terminal);
         Assert.Equal("refused sign-in.card-in-locker p-1002 t-01", await broker.LastEventAsync("sign-in.possession"));
+        // The number that the operator was told leads whoever is called to the reason, and the look-up is on record.
+        var receipt = (await broker.SqlAsync("select receipt from history.events where reason = 'sign-in.card-in-locker' order by id desc limit 1"))[0];
+        using (var manager = await AsAsync("manager"))
+        {
+            var page = (await manager.PostAsync("/receipts", ("Number", $"{receipt[..4]} {receipt[4..]}".ToLowerInvariant()))).Page;
+            Assert.Contains("このカードの状態は「保管中」です", page, StringComparison.Ordinal);
+            Assert.Contains("試験 二郎", page, StringComparison.Ordinal);
+            Assert.Contains("見つかりません", (await manager.PostAsync("/receipts", ("Number", "ZZZZZZZZ"))).Page, StringComparison.Ordinal);
+        }
+        Assert.Equal(["yes", "no"], await broker.SqlAsync("select details->>'found' from history.events where operation = 'sign-in.read-receipts' order by id desc limit 2").ContinueWith(t => Enumerable.Reverse(t.Result).ToList(), TaskScheduler.Default));
         Assert.Equal(["unusable-card|p-1002"], await broker.SqlAsync("select kind, person from incidents.candidates order by id desc limit 1"));
         using (var administrator = await AsAsync("admin")) Assert.Contains("記録しました", (await administrator.PostAsync($"/cards/{id}?act=check-out", ("Reason", "出勤"))).Page, StringComparison.Ordinal);
         Assert.Equal(["handed-over"], await broker.SqlAsync($"select state from cards.cards where id = '{id}'"));
