@@ -7,7 +7,7 @@ namespace AccessBroker.TerminalAgent;
 /// <summary>One sign-in at this terminal: claim, possession, PIN, proof. The PIN goes from the prompt to the card and nowhere else.</summary>
 internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker, IPinPrompt prompt, OneAtATime one, ILogger<CardSignIn> log)
 {
-    internal enum Outcome { Proven, Refused, Cancelled, Busy, NotAttached, Unavailable }
+    internal enum Outcome { Proven, Claimed, Refused, Cancelled, Busy, NotAttached, Unavailable }
 
     /// <summary>Redeems a handle of the page. One at a time. The code is for the page; it is null unless proven.</summary>
     internal async Task<(Outcome Outcome, string? Code)> RunAsync(string handle, CancellationToken ct)
@@ -24,6 +24,24 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
         {
             RefusedByBroker(log, e.Message);
             return (e.Message == "broker.unavailable" ? Outcome.Unavailable : Outcome.Refused, null);
+        }
+        finally { one.End(); }
+    }
+
+    /// <summary>Only says that this page is at this terminal: a passkey will do the rest in the browser. No card, no prompt.</summary>
+    internal async Task<Outcome> ClaimAsync(string handle, CancellationToken ct)
+    {
+        if (broker.Terminal is null) return Outcome.NotAttached;
+        if (!one.TryBegin()) return Outcome.Busy;
+        try
+        {
+            await broker.AskAsync(new() { ["type"] = "claim", ["handle"] = handle }, ct);
+            return Outcome.Claimed;
+        }
+        catch (BrokerRefusedException e)
+        {
+            RefusedByBroker(log, e.Message);
+            return e.Message == "broker.unavailable" ? Outcome.Unavailable : Outcome.Refused;
         }
         finally { one.End(); }
     }

@@ -18,42 +18,40 @@ internal static class LoopbackEndpoint
         var operatorUser = options.OperatorUser.Length == 0 ? null : LoopbackCaller.IdOf(options.OperatorUser);
         app.Use((context, next) => RefuseStrangers(context, next, options, operatorUser));
         app.MapGet("/terminal", (BrokerStream broker) => Results.Json(new { terminal = broker.Terminal?.Id, name = broker.Terminal?.Name, attached = broker.Terminal is not null }));
-        app.MapPost("/card-work", async (HttpContext context, CardWork work) =>
+        app.MapPost("/card-work", async (HttpContext context, CardWork work) => await HandleAsync(context) is not { } handle ? Malformed(context) : await work.RunAsync(handle, context.RequestAborted) switch
         {
-            if (!context.Request.HasJsonContentType()) return Problem(StatusCodes.Status415UnsupportedMediaType, "agent.json-only");
-            SignInRequest? request;
-            try { request = await context.Request.ReadFromJsonAsync<SignInRequest>(context.RequestAborted); }
-            catch (Exception e) when (e is System.Text.Json.JsonException or InvalidOperationException or NotSupportedException) { return Problem(StatusCodes.Status400BadRequest, "agent.malformed"); }
-            if (request?.Handle is not { } handle || !new Handle(handle).Fits) return Problem(StatusCodes.Status400BadRequest, "agent.malformed");
-            return await work.RunAsync(handle, context.RequestAborted) switch
-            {
-                CardWork.Outcome.Done => Results.Json(new { done = true }),
-                CardWork.Outcome.Busy => Problem(StatusCodes.Status409Conflict, "agent.busy"),
-                CardWork.Outcome.NotAttached => Problem(StatusCodes.Status503ServiceUnavailable, "agent.not-attached"),
-                CardWork.Outcome.Failed => Problem(StatusCodes.Status410Gone, "agent.failed"),
-                var other => throw new System.Diagnostics.UnreachableException($"{other}"),
-            };
+            CardWork.Outcome.Done => Results.Json(new { done = true }),
+            CardWork.Outcome.Busy => Problem(StatusCodes.Status409Conflict, "agent.busy"),
+            CardWork.Outcome.NotAttached => Problem(StatusCodes.Status503ServiceUnavailable, "agent.not-attached"),
+            CardWork.Outcome.Failed => Problem(StatusCodes.Status410Gone, "agent.failed"),
+            var other => throw new System.Diagnostics.UnreachableException($"{other}"),
         });
-        app.MapPost("/sign-in", async (HttpContext context, CardSignIn signIn) =>
-        {
-            if (!context.Request.HasJsonContentType()) return Problem(StatusCodes.Status415UnsupportedMediaType, "agent.json-only");
-            SignInRequest? request;
-            try { request = await context.Request.ReadFromJsonAsync<SignInRequest>(context.RequestAborted); }
-            catch (Exception e) when (e is System.Text.Json.JsonException or InvalidOperationException or NotSupportedException) { return Problem(StatusCodes.Status400BadRequest, "agent.malformed"); }
-            if (request?.Handle is not { } handle || !new Handle(handle).Fits) return Problem(StatusCodes.Status400BadRequest, "agent.malformed");
-            var (outcome, code) = await signIn.RunAsync(handle, context.RequestAborted);
-            return outcome switch
-            {
-                CardSignIn.Outcome.Proven => Results.Json(new { code }),
-                CardSignIn.Outcome.Busy => Problem(StatusCodes.Status409Conflict, "agent.busy"),
-                CardSignIn.Outcome.NotAttached => Problem(StatusCodes.Status503ServiceUnavailable, "agent.not-attached"),
-                CardSignIn.Outcome.Unavailable => Problem(StatusCodes.Status502BadGateway, "agent.broker-unavailable"),
-                CardSignIn.Outcome.Cancelled => Problem(StatusCodes.Status410Gone, "agent.cancelled"),
-                CardSignIn.Outcome.Refused => Problem(StatusCodes.Status403Forbidden, "agent.refused"),
-                _ => throw new System.Diagnostics.UnreachableException($"{outcome}"),
-            };
-        });
+        app.MapPost("/sign-in", async (HttpContext context, CardSignIn signIn) => await HandleAsync(context) is { } handle ? Answer(await signIn.RunAsync(handle, context.RequestAborted)) : Malformed(context));
+        // For passkeys: this page is at this terminal, and nothing more.
+        app.MapPost("/seat", async (HttpContext context, CardSignIn signIn) => await HandleAsync(context) is { } handle ? Answer((await signIn.ClaimAsync(handle, context.RequestAborted), null)) : Malformed(context));
     }
+
+    private static IResult Answer((CardSignIn.Outcome Outcome, string? Code) answer) => answer.Outcome switch
+    {
+        CardSignIn.Outcome.Proven => Results.Json(new { code = answer.Code }),
+        CardSignIn.Outcome.Claimed => Results.Json(new { claimed = true }),
+        CardSignIn.Outcome.Busy => Problem(StatusCodes.Status409Conflict, "agent.busy"),
+        CardSignIn.Outcome.NotAttached => Problem(StatusCodes.Status503ServiceUnavailable, "agent.not-attached"),
+        CardSignIn.Outcome.Unavailable => Problem(StatusCodes.Status502BadGateway, "agent.broker-unavailable"),
+        CardSignIn.Outcome.Cancelled => Problem(StatusCodes.Status410Gone, "agent.cancelled"),
+        CardSignIn.Outcome.Refused => Problem(StatusCodes.Status403Forbidden, "agent.refused"),
+        _ => throw new System.Diagnostics.UnreachableException($"{answer.Outcome}"),
+    };
+
+    /// <summary>The handle of a well-formed request, or null.</summary>
+    private static async Task<string?> HandleAsync(HttpContext context)
+    {
+        if (!context.Request.HasJsonContentType()) return null;
+        try { return await context.Request.ReadFromJsonAsync<SignInRequest>(context.RequestAborted) is { Handle: { } handle } && new Handle(handle).Fits ? handle : null; }
+        catch (Exception e) when (e is System.Text.Json.JsonException or InvalidOperationException or NotSupportedException) { return null; }
+    }
+
+    private static IResult Malformed(HttpContext context) => context.Request.HasJsonContentType() ? Problem(StatusCodes.Status400BadRequest, "agent.malformed") : Problem(StatusCodes.Status415UnsupportedMediaType, "agent.json-only");
 
     private static IResult Problem(int status, string code) => Results.Json(new { code }, statusCode: status);
 

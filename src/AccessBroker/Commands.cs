@@ -24,6 +24,7 @@ internal static class Commands
         AccessBroker seed FILE                         people, terminals, grants and relying parties of a JSON file, as the owner role
         AccessBroker terminals enrolment-code TERMINAL prints a one-time code for the terminal's agent
         AccessBroker cards issue PERSON < KEYS         certifies a card's keys (JSON), prints the certificates (JSON)
+        AccessBroker passkeys import FILE              takes a FIDO metadata file (MDS3), judges the enrolled keys anew, as the owner role
         AccessBroker cards lost CARD                   the card opens nothing from now on
         """;
 
@@ -31,7 +32,7 @@ internal static class Commands
     {
         var configuration = new ConfigurationBuilder().SetBasePath(AppContext.BaseDirectory).AddJsonFile("appsettings.json", optional: true).AddEnvironmentVariables().Build();
         try { return await RunAsync(args, configuration, CancellationToken.None); }
-        catch (Exception e) when (e is InvalidOperationException or NpgsqlException or Microsoft.EntityFrameworkCore.DbUpdateException or HsmUnavailableException or HsmKeyRefusedException or Policies.PolicyException or Pkcs11Exception or IOException or JsonException or FormatException)
+        catch (Exception e) when (e is InvalidOperationException or NpgsqlException or Microsoft.EntityFrameworkCore.DbUpdateException or HsmUnavailableException or HsmKeyRefusedException or Policies.PolicyException or Pkcs11Exception or Passkeys.MetadataException or System.Security.Cryptography.CryptographicException or IOException or JsonException or FormatException)
         {
             await Console.Error.WriteLineAsync($"AccessBroker: {e.Message}{(e.InnerException is { } inner ? $" ({inner.Message})" : "")}");
             return 1;
@@ -69,6 +70,15 @@ internal static class Commands
             case ["cards", "issue", var person]:
                 var keys = JsonSerializer.Deserialize<IssueCard.CardKeys>(await Console.In.ReadToEndAsync(ct), Ids)!;
                 await Console.Out.WriteLineAsync(JsonSerializer.Serialize(await services.GetRequiredService<IssueCard>().RunAsync(keys, PersonId.Parse(person), ct), Ids));
+                return 0;
+            case ["passkeys", "import", var file]:
+                if (broker.MetadataRoot.Length == 0) throw new InvalidOperationException("Broker:MetadataRoot is not set: no root vouches for the file");
+                await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
+                using (var root = System.Security.Cryptography.X509Certificates.X509CertificateLoader.LoadCertificateFromFile(broker.MetadataRoot))
+                {
+                    var imported = await Passkeys.ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), await File.ReadAllBytesAsync(file, ct), root, broker.MetadataSigner, TimeProvider.System, ct);
+                    await Console.Out.WriteLineAsync($"number {imported.Number}, {imported.Models} models, next update {imported.NextUpdate:yyyy-MM-dd}; {imported.Revoked} enrolled keys revoked");
+                }
                 return 0;
             case ["cards", "lost", var card]:
                 if (await CardChange.NarrowAsync(services.GetRequiredService<CardChange>(), services.GetRequiredService<HistorySpool>(), CardId.Parse(card), "report-lost", "紛失届", CardChange.Clock, new Dictionary<string, string>())) return 0;

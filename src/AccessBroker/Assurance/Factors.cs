@@ -84,5 +84,17 @@ public static class Factors
         return amr;
     }
 
+    /// <summary>What a session's <c>amr</c> says was proven.</summary>
+    public static IReadOnlyCollection<Proof> OfAmr(IReadOnlyCollection<string> amr)
+    {
+        var proofs = new List<Proof>();
+        if (amr.Contains("sc")) proofs.Add(Proof.Card);
+        if (amr.Contains("pin") && amr.Contains("sc")) proofs.Add(Proof.CardPin);
+        if (amr.Contains("hwk")) proofs.Add(amr.Contains("user") ? Proof.Passkey : Proof.PasskeyTouch);
+        if (amr.Contains("otp")) proofs.Add(Proof.OneTimeCode);
+        if (amr.Contains("pwd")) proofs.Add(Proof.Password);
+        return proofs;
+    }
+
     internal static Categories All(IReadOnlyCollection<Proof> proofs) => proofs.Aggregate(Categories.None, (sum, p) => sum | CategoriesOf(p, proofs));
 }

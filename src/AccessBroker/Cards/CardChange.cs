@@ -22,7 +22,7 @@ public sealed class CardChange(LiveSessions sessions, TimeProvider time)
         var now = time.GetUtcNow();
         if (await work.AskAsync(CardRegister.Lock(id), CancellationToken.None) is not { } card || CardRule.After(card.State, act) is not { } state) return null;
         // One usable card each: the day card ends when its holder's own comes back, and a second one of one's own never comes to life.
-        var others = act == "bring-back" ? (await work.AskAsync(CardRegister.OfPerson(card.Person), CancellationToken.None)).Where(c => c.Id != id && c.State is "handed-over" or "in-locker").ToList() : [];
+        var others = act == "bring-back" ? (await work.AskAsync(CardRegister.OfPerson(card.Person), CancellationToken.None)).Where(c => card.Kind == "piv-card" && c.Id != id && c.State is "handed-over" or "in-locker").ToList() : [];
         if (others.Exists(c => c.Id != id && c.TemporaryUntil is null)) return null;
         await work.ExecuteAsync($"""
             update cards.cards set state = {state}, changed_at = {now}, locker = coalesce({locker}, locker), collected_by = case when {act} = 'collect' then {by.Value} else collected_by end where id = {id}

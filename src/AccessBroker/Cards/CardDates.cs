@@ -27,7 +27,7 @@ internal sealed class CardDates(Store store, CardChange change, Permissions perm
             foreach (var one in (state == "personalised" ? await change.RunAsync(work, card, "receive", "当日限りのカードが渡されないまま終了", CardChange.Clock, new Dictionary<string, string>()) : await change.RunAsync(work, card, "revoke", "当日の終了", CardChange.Clock, new Dictionary<string, string>())) ?? []) work.Record(one.Event, one.At);
         // However the day card ended (tonight, collected, reported lost), its holder's own card rests no longer.
         var own = await work.QueryAsync($"""
-            select c.id from cards.cards c where c.state = 'suspended' and c.temporary_until is null
+            select c.id from cards.cards c where c.state = 'suspended' and c.temporary_until is null and c.kind = 'piv-card'
               and not exists (select from cards.cards d where d.person = c.person and d.temporary_until is not null and d.state = 'handed-over') for update skip locked
             """, r => CardId.Parse(r.GetString(0)), ct);
         foreach (var card in own)

@@ -23,9 +23,13 @@ internal static class CardRequest
     internal static async Task FillPersonAsync(UnitOfWork work, IDictionary<string, string> fields, CancellationToken ct) => fields["person"] = (await work.AskAsync(CardRegister.Find(CardId.Parse(fields["card"])), ct))!.Person.Value;
 
     /// <summary>A card alone opens nothing: its holder needs a seat.</summary>
-    internal static async Task<(string, string)?> SeatHintAsync(UnitOfWork work, PersonId? person, DateTimeOffset at, CancellationToken ct) =>
-        person is { } who && (await work.AskAsync(TerminalRegister.Seats(null, who, at), ct)).Count == 0
-            ? ("この人が使える端末は、まだありません。カードができても、「端末の利用許可」が認められるまでサインインできません。", $"/requests/new/terminals.grant?person={who}") : null;
+    internal static async Task<(string, string)?> SeatHintAsync(UnitOfWork work, PersonId? person, DateTimeOffset at, CancellationToken ct)
+    {
+        if (person is not { } who || (await work.AskAsync(TerminalRegister.Seats(null, who, at), ct)).Count > 0) return null;
+        return (await work.AskAsync(RequestDesk.About(who.Value, null, null), ct)).Find(r => r.IsPending && r.Kind == "terminals.grant") is { } asked
+            ? ("この人が使える端末は、まだありません。「端末の利用許可」の申請が、承認を待っています。", $"/requests/{asked.Id}")
+            : ("この人が使える端末は、まだありません。カードができても、「端末の利用許可」が認められるまでサインインできません。", $"/requests/new/terminals.grant?person={who}");
+    }
 
     /// <summary>Why nothing can be handed to this person, in Japanese; null: it can. <clause>MIC 5.4(1)③</clause></summary>
     internal static async Task<string?> HandOverProblemAsync(UnitOfWork work, Request request, PersonId person, DateTimeOffset at, CancellationToken ct)

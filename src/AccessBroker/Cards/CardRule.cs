@@ -14,6 +14,7 @@ public static class CardRule
         ["check-in"] = (["handed-over"], "in-locker"),
         ["check-out"] = (["in-locker"], "handed-over"),
         ["leave-at-home"] = (["handed-over", "in-locker"], "suspended"),
+        ["suspend"] = (["handed-over"], "suspended"),
         ["bring-back"] = (["suspended"], "handed-over"),
         ["report-lost"] = (["personalised", "handed-over", "in-locker", "suspended", "revoked", "collected", "returned"], "lost"),
         ["find"] = (["lost"], "revoked"),

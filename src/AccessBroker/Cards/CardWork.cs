@@ -53,7 +53,7 @@ internal sealed record CardWork(string Id, string Kind, long? Request, PersonId 
     internal static string Sentence(string? told) => told switch
     {
         "personalised" => "カードができました。続けて本人に手渡してください。",
-        "handed-over" => "手渡しが終わりました。このカードは使えます。",
+        "handed-over" => "手渡しが終わりました。カードは有効です(サインインには、端末の利用許可も要ります)。",
         "pin-set" => "新しい暗証番号が設定されました。",
         "pin-changed" => "暗証番号を変更しました。",
         "no-card" => "カードが読み取り機に入っていません。カードを入れて、もう一度始めてください。",

@@ -17,13 +17,13 @@ internal sealed class MineModel(Store store, CardChange change, HistorySpool his
     public CardId Inserted => LiveSession.Of(HttpContext)!.Card;
     public string? Message { get; private set; }
 
-    public async Task OnGetAsync(CancellationToken ct) => Cards = await store.AskAsync(CardRegister.OfPerson(PersonId.Of(User)), ct);
+    public async Task OnGetAsync(CancellationToken ct) => Cards = await store.AskAsync(CardRegister.MediaOfPerson(PersonId.Of(User)), ct);
 
     public async Task<IActionResult> OnPostAsync(string act, CardId? card, CancellationToken ct)
     {
         await OnGetAsync(ct);
         var session = LiveSession.Of(HttpContext)!;
-        if (act == "change-pin")
+        if (act == "change-pin" && Cards.FirstOrDefault(c => c.Id == session.Card) is { Kind: "piv-card" })
         {
             await using var work = await store.BeginAsync(ct);
             var id = CardWork.Open(work, "change-pin", null, session.Person, session.Card, session.Person, session.Terminal, new JsonObject());

@@ -44,6 +44,7 @@ public sealed class Candidates(Permissions permissions, TimeProvider time)
         "many-operators-at-a-terminal" => "一つの端末で多くの人が失敗",
         "operator-at-many-terminals" => "一人が多くの端末で失敗",
         "not-me" => "身に覚えがないとの届出",
+        "cloned-key" => "複製の疑いがあるパスキー",
         "unusable-card" => "使えないはずのカードの使用",
         _ => kind,
     };

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
@@ -12,7 +13,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/authorize</c>: the authorization endpoint (OpenID Connect Core §3.1.2), code flow with PKCE.</summary>
-internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn, SessionsPolicy policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn, SessionsPolicy policy, AssurancePolicy assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     /// <summary>In this order; the first error goes back to the relying party.</summary>
     private static readonly Func<AuthorizeRequest, OAuthError?>[] Checks =
@@ -36,7 +37,7 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
     {
         if (!Secret.Fits(id) || await FindAsync(id!, BeginSignIn.BrowserOf(context), ct) is not { } kept || await ReadAsync(kept.Parameters, ct) is not { } request) return NotRedirected(context);
         // The card left in between, or somebody came back without signing in: once more.
-        if (LiveSession.Of(context) is not { } session || session.AuthTime < kept.CreatedAt) return Results.Redirect(await BeginAsync(context, request, id, ct));
+        if (LiveSession.Of(context) is not { } session || session.AuthTime < kept.CreatedAt || !IsSure(request, session)) return Results.Redirect(await BeginAsync(context, request, id, ct));
         return await IssueCodeAsync(context, request, session, id, ct);
     }
 
@@ -48,13 +49,20 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
     }
 
     private bool Suffices(AuthorizeRequest request, LiveSession session) =>
-        !request.Prompt.Contains("login") && !request.Prompt.Contains("select_account") && (request.MaxAge is not { } age || time.GetUtcNow() - session.AuthTime <= TimeSpan.FromSeconds(age));
+        !request.Prompt.Contains("login") && !request.Prompt.Contains("select_account") && (request.MaxAge is not { } age || time.GetUtcNow() - session.AuthTime <= TimeSpan.FromSeconds(age)) && IsSure(request, session);
+
+    /// <summary>RFC 9470 §4: what the relying party asks for, and what policy asks of it, was proven, and lately enough.</summary>
+    private bool IsSure(AuthorizeRequest request, LiveSession session)
+    {
+        var need = assurance.Needed(options.Segment, request.Client.Id, request.Acr);
+        return AssuranceRule.Judge(new(Factors.OfAmr(session.Amr), session.Attested, time.GetUtcNow() - session.AuthTime), need).Enough && (request.Acr is not { } wanted || AcrNames.Parse(session.Acr) >= wanted);
+    }
 
     private async Task<string> BeginAsync(HttpContext context, AuthorizeRequest request, string? id, CancellationToken ct)
     {
         var requestId = id ?? Secret.New(16);
         await using var work = await store.BeginAsync(ct);
-        var page = signIn.Run(work, context, request.Client.Id, request.Client.Name, $"/connect/authorize/resume?request={requestId}");
+        var page = signIn.Run(work, context, request.Client.Id, request.Client.Name, $"/connect/authorize/resume?request={requestId}", request.Acr);
         if (id is null) work.Write(Keep(context, request, requestId, time.GetUtcNow()));
         await work.CommitAsync(ct, Durability.MayBeLostInACrash);
         return page;

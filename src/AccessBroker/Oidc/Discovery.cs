@@ -1,3 +1,4 @@
+using AccessBroker.Assurance;
 using AccessBroker.Web;
 
 namespace AccessBroker.Oidc;
@@ -29,7 +30,7 @@ internal static class Discovery
         code_challenge_methods_supported = new[] { "S256" },
         scopes_supported = new[] { "openid", "profile" },
         claims_supported = new[] { "sub", "name", "posts", "sid", "auth_time", "acr", "amr", "terminal", "segment" },
-        acr_values_supported = new[] { "urn:accessbroker:acr:card" },
+        acr_values_supported = AcrNames.All.Skip(1),
         prompt_values_supported = new[] { "none", "login", "consent", "select_account" },
         ui_locales_supported = new[] { "ja", "en" },
         authorization_response_iss_parameter_supported = true,

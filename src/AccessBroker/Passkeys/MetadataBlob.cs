@@ -45,7 +45,7 @@ internal sealed record MetadataBlob(long Number, DateOnly NextUpdate, IReadOnlyL
         var chain = x5c.EnumerateArray().Select(c => c.ValueKind == JsonValueKind.String && c.TryGetBytesFromBase64(out var raw) ? raw : throw new MetadataException("x5c is no list of certificates")).ToList();
         VerifySignature(chain, root, signer, StrictJson.Text(head, "alg"), Encoding.ASCII.GetBytes($"{header}.{payload}"), Decode(signature), now);
         if (StrictJson.ParseObject(Decode(payload)) is not { } body) throw new MetadataException("the payload is no JSON object");
-        if (!body.TryGetProperty("no", out var no) || !no.TryGetInt64(out var number) || number <= 0) throw new MetadataException("no serial number (no)");
+        if (!body.TryGetProperty("no", out var no) || no.ValueKind != JsonValueKind.Number || !no.TryGetInt64(out var number) || number <= 0) throw new MetadataException("no serial number (no)");
         if (number <= lastNumber) throw new MetadataException($"number {number} is not newer than {lastNumber}, which was imported before");
         if (!DateOnly.TryParseExact(StrictJson.Text(body, "nextUpdate"), "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var next)) throw new MetadataException("no nextUpdate");
         if (!body.TryGetProperty("entries", out var entries) || entries.ValueKind != JsonValueKind.Array) throw new MetadataException("no entries");

@@ -6,7 +6,7 @@ using Npgsql;
 namespace AccessBroker.Sessions;
 
 /// <summary>What a sign-in has proven, to be made a session.</summary>
-public sealed record ProvenSignIn(PersonId Person, CardId Card, TerminalId Terminal, string Address, string Epoch, string Acr, IReadOnlyList<string> Amr);
+public sealed record ProvenSignIn(PersonId Person, CardId Card, TerminalId Terminal, string Address, string Epoch, string Acr, IReadOnlyList<string> Amr, bool Attested = false);
 
 /// <summary>Which sessions: those on a card, of a person, at a terminal, of a person at a terminal, or all.</summary>
 public sealed record SessionFilter(CardId? Card, PersonId? Person, TerminalId? Terminal, bool All = false)
@@ -76,8 +76,8 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         }
         var id = SessionId.New();
         work.Write($"""
-            insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, auth_time, started_at, seen_at, expires_at, card_out)
-            values ({id}, {Secret.Hash(cookie)}, {proven.Person}, {proven.Card}, {proven.Terminal}, {proven.Address}, {proven.Epoch}, {proven.Acr}, {proven.Amr.ToArray()}, {now}, {now}, clock_timestamp(), clock_timestamp() + {policy.Absolute},
+            insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, attested, auth_time, started_at, seen_at, expires_at, card_out)
+            values ({id}, {Secret.Hash(cookie)}, {proven.Person}, {proven.Card}, {proven.Terminal}, {proven.Address}, {proven.Epoch}, {proven.Acr}, {proven.Amr.ToArray()}, {proven.Attested}, {now}, {now}, clock_timestamp(), clock_timestamp() + {policy.Absolute},
                 {(policy.CardOutOf(system) == CardOut.Lock ? "lock" : "terminate")})
             """);
         return new StartOutcome.Started(id, cookie, false);

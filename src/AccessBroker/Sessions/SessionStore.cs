@@ -11,6 +11,9 @@ public sealed record LiveSession(SessionId Id, PersonId Person, CardId Card, Ter
     /// <summary>It lived before the database or the nodes were away; its terminal has not been heard since.</summary>
     internal bool Unconfirmed { get; init; }
 
+    /// <summary>It rests on a passkey whose model is known and trusted.</summary>
+    public bool Attested { get; init; }
+
     /// <summary>Not noted as in use for a minute.</summary>
     internal bool Unnoticed { get; init; }
 
@@ -38,11 +41,11 @@ internal static class SessionStore
 {
     private static LiveSession ReadLive(NpgsqlDataReader r) => new(SessionId.Parse(r.GetString(0)), PersonId.Parse(r.GetString(1)), CardId.Parse(r.GetString(2)), TerminalId.Parse(r.GetString(3)),
         r.GetString(4), r.GetString(5), r.GetString(6), r.GetFieldValue<string[]>(7), r.GetFieldValue<DateTimeOffset>(8), r.GetFieldValue<DateTimeOffset>(9))
-    { Unnoticed = r.GetBoolean(10), Unconfirmed = r.GetBoolean(11) };
+    { Unnoticed = r.GetBoolean(10), Unconfirmed = r.GetBoolean(11), Attested = r.GetBoolean(12) };
 
     /// <summary>Whatever finds a session finds only what lives: neither ended nor locked, its lease holding, no time-out passed.</summary>
     private static Sql Live(Sql which, TimeSpan idle) => $"""
-        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after
+        select s.id, s.person, s.card, s.terminal, s.address, s.epoch, s.acr, s.amr, s.auth_time, s.expires_at, s.seen_at < clock_timestamp() - interval '1 minute', l.until <= c.now or l.heard_at < c.fresh_after, s.attested
         from sessions.sessions s join sessions.leases l on l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at, sessions.lease_clock c
         where {which} and s.ended_at is null and s.locked_at is null and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after) and s.expires_at > clock_timestamp() and s.seen_at + {idle} > clock_timestamp()
         """;
@@ -73,7 +76,7 @@ internal static class SessionStore
         with found as (
             select id, card_out = 'lock' and (locked_at is not null or epoch <> {proven.Epoch}) as locked from sessions.sessions
             where person = {proven.Person} and terminal = {proven.Terminal} and ended_at is null and ((card = {proven.Card} and epoch = {proven.Epoch}) or card_out = 'lock') for update)
-        update sessions.sessions s set auth_time = {now}, seen_at = clock_timestamp(), cookie_hash = {cookieHash}, acr = {proven.Acr}, amr = {proven.Amr.ToArray()},
+        update sessions.sessions s set auth_time = {now}, seen_at = clock_timestamp(), cookie_hash = {cookieHash}, acr = {proven.Acr}, amr = {proven.Amr.ToArray()}, attested = {proven.Attested},
             card = {proven.Card}, epoch = {proven.Epoch}, address = {proven.Address}, locked_at = null, leased_at = clock_timestamp()
         from found where s.id = found.id returning s.id, found.locked
         """, r => new Renewed(SessionId.Parse(r.GetString(0)), r.GetBoolean(1)));

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using AccessBroker.Assurance;
 using AccessBroker.Database;
 using AccessBroker.Primitives;
 
@@ -15,16 +16,17 @@ public sealed class BeginSignIn(Store store, SignInPolicy policy)
     /// <param name="client">The relying party's id; null for the console.</param>
     /// <param name="clientName">What the page and the PIN prompt call it.</param>
     /// <param name="returnPath">A path of ours where the browser goes when it is signed in.</param>
-    public async Task<string> RunAsync(HttpContext context, string? client, string clientName, string returnPath, CancellationToken ct)
+    /// <param name="wanted">The <c>acr</c> that is asked for (RFC 9470); null: what segment and relying party need.</param>
+    public async Task<string> RunAsync(HttpContext context, string? client, string clientName, string returnPath, CancellationToken ct, Acr? wanted = null)
     {
         await using var work = await store.BeginAsync(ct);
-        var page = Run(work, context, client, clientName, returnPath);
+        var page = Run(work, context, client, clientName, returnPath, wanted);
         await work.CommitAsync(ct);
         return page;
     }
 
     /// <summary>The same with the caller's commit.</summary>
-    public string Run(UnitOfWork work, HttpContext context, string? client, string clientName, string returnPath)
+    public string Run(UnitOfWork work, HttpContext context, string? client, string clientName, string returnPath, Acr? wanted = null)
     {
         if (!Secret.Fits(context.Request.Cookies[BrowserCookie]))
         {
@@ -34,8 +36,8 @@ public sealed class BeginSignIn(Store store, SignInPolicy policy)
         }
         var id = Secret.New(16);
         work.Write($"""
-            insert into sign_in.transactions (id, browser_hash, address, number, client, client_name, return_path, expires_at, state)
-            values ({id}, {BrowserOf(context)}, {AddressOf(context)}, {RandomNumberGenerator.GetInt32(10, 100)}, {client}, {clientName}, {returnPath}, clock_timestamp() + {policy.TransactionLifetime}, 'open')
+            insert into sign_in.transactions (id, browser_hash, address, number, client, client_name, return_path, expires_at, state, wanted)
+            values ({id}, {BrowserOf(context)}, {AddressOf(context)}, {RandomNumberGenerator.GetInt32(10, 100)}, {client}, {clientName}, {returnPath}, clock_timestamp() + {policy.TransactionLifetime}, 'open', {wanted?.Name()})
             """);
         return $"/sign-in/{id}";
     }

@@ -14,11 +14,6 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
 {
     internal sealed record Posted(string Code);
 
-    /// <summary><c>acr</c> of card and PIN.</summary>
-    internal const string Acr = "urn:accessbroker:acr:card";
-    /// <summary><c>amr</c> of card and PIN, RFC 8176: smart card, PIN, multiple factors.</summary>
-    internal static readonly string[] Amr = ["sc", "pin", "mfa"];
-
     internal abstract record Outcome
     {
         private Outcome() { }
@@ -36,14 +31,14 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
         // The code in a stranger's hands: it is burnt, and the terminal starts again.
         if (!sameBrowser(browser, address)) return await RefuseAsync(work, transaction, entry, "sign-in.code-without-browser", ct);
         if (await RefusalNowAsync(work, transaction, ct) is { } refusal) return await RefuseAsync(work, transaction, entry, refusal, ct);
-        var outcome = await sessions.StartAsync(work, new(transaction.Person!.Value, transaction.Card!.Value, transaction.Terminal!.Value, address, transaction.Epoch!, Acr, Amr), ct);
+        var outcome = await sessions.StartAsync(work, new(transaction.Person!.Value, transaction.Card!.Value, transaction.Terminal!.Value, address, transaction.Epoch!, transaction.Acr!, transaction.Amr, transaction.Attested), ct);
         switch (outcome)
         {
             case LiveSessions.StartOutcome.CardMoved: return await RefuseAsync(work, transaction, entry, "sign-in.card-moved", ct);
             case LiveSessions.StartOutcome.ElsewhereToo elsewhere:
                 return await RefuseAsync(work, transaction, entry with { Details = new Dictionary<string, string> { ["liveAt"] = elsewhere.Terminal.Value } }, "sign-in.session-elsewhere", ct);
             case LiveSessions.StartOutcome.Started started:
-                work.Record(entry with { Session = started.Session, Details = new Dictionary<string, string> { ["acr"] = Acr, ["renewed"] = started.Renewed ? "yes" : "no" } }, time.GetUtcNow());
+                work.Record(entry with { Session = started.Session, Details = new Dictionary<string, string> { ["acr"] = transaction.Acr!, ["renewed"] = started.Renewed ? "yes" : "no" } }, time.GetUtcNow());
                 work.AfterCommit(() => wakeups.Wake(SignInSteps.Topic(id)));
                 try { await work.CommitAsync(ct); }
                 catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation) { return await LostRaceAsync(id, entry, ct); }
@@ -86,10 +81,10 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
     private static Task<Taken?> TakeAsync(UnitOfWork work, string id, string code, CancellationToken ct) => work.FindAsync<Taken>($"""
         update sign_in.transactions set state = 'completed', code_hash = null, changed_at = clock_timestamp()
         where id = {id} and state = 'proven' and code_hash = {Secret.Hash(code)} and code_expires_at > clock_timestamp()
-        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, browser_hash
+        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, browser_hash
         """, r =>
         {
-            var (transaction, expected) = (TransactionStore.Read(r), r.GetFieldValue<byte[]>(14));
+            var (transaction, expected) = (TransactionStore.Read(r), r.GetFieldValue<byte[]>(18));
             return new(transaction, (browser, address) => Secret.Same(browser, expected) && address == transaction.Address);
         }, ct);
 

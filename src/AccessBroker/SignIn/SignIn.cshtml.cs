@@ -5,8 +5,10 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace AccessBroker.SignIn;
 
 /// <summary>The sign-in page: banner, number, what to do next. Its state comes from the broker, never from the agent's port.</summary>
-internal sealed class SignInModel(SignInEndpoints endpoints, SignInPolicy policy, Lockout.AccessFailures failures, BrokerOptions options) : PageModel
+internal sealed class SignInModel(SignInEndpoints endpoints, SignInPolicy policy, Lockout.AccessFailures failures, Assurance.AssurancePolicy assurance, BrokerOptions options) : PageModel
 {
+    /// <summary>Passkeys count in this segment.</summary>
+    public bool Passkeys => assurance.Segments[options.Segment].Methods.Contains(Assurance.Method.Passkey);
     public string Banner => policy.Banner;
     public string PinManager => policy.PinManagerContact;
     public string UnlockContact => failures.UnlockContact;

@@ -1,4 +1,5 @@
 using System.Security.Cryptography.X509Certificates;
+using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.People;
@@ -35,6 +36,13 @@ internal sealed class SignInAttempt(UnitOfWork work, AttachedTerminal attached, 
     internal bool MaySitHere { get; set; }
     /// <summary>The lock on the person, here or everywhere.</summary>
     internal Lockout.Lock? PersonLock { get; set; }
+
+    /// <summary>What has been proven.</summary>
+    internal IReadOnlyCollection<Proof> Proofs { get; set; } = [];
+    /// <summary>The passkey's model is known and trusted.</summary>
+    internal bool Attested { get; init; }
+    /// <summary>Set by the check of factors: the methods of which one is still needed.</summary>
+    internal string Missing { get; set; } = "";
 
     /// <summary>Set by the lockout checks: which lock refused.</summary>
     internal Lockout.Lock? Lock { get; set; }

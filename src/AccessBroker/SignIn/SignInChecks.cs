@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using AccessBroker.Assurance;
 using AccessBroker.Keys;
 using AccessBroker.Lockout;
 using AccessBroker.Primitives;
@@ -21,17 +22,24 @@ internal sealed class SignInChecks
     /// <summary>When the card has signed with 9A: its holder knows the PIN. The session follows.</summary>
     internal IReadOnlyList<Check> OnProof { get; }
 
+    /// <summary>When a passkey has signed, with user verification. The session follows.</summary>
+    internal IReadOnlyList<Check> OnPasskey { get; }
+
+    private readonly AssurancePolicy _assurance;
+    private readonly LockoutPolicy _lockout;
+    private readonly string _segment;
     private readonly CertificateAuthorities _authorities;
     private readonly AccessFailures _failures;
     private readonly SignInPolicy _policy;
     private readonly TimeProvider _time;
 
-    public SignInChecks(CertificateAuthorities authorities, AccessFailures failures, SignInPolicy policy, TimeProvider time)
+    public SignInChecks(CertificateAuthorities authorities, AccessFailures failures, SignInPolicy policy, AssurancePolicy assurance, LockoutPolicy lockout, BrokerOptions options, TimeProvider time)
     {
-        (_authorities, _failures, _policy, _time) = (authorities, failures, policy, time);
+        (_authorities, _failures, _policy, _time, _assurance, _lockout, _segment) = (authorities, failures, policy, time, assurance, lockout, options.Segment);
         OnClaim = [BrowserIsAtTheTerminal, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen];
         OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
-        OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked];
+        OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, FactorsAreEnough];
+        OnPasskey = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, FactorsAreEnough];
     }
 
     /// <summary>The transaction was opened by a browser at this terminal's address: a handle carried elsewhere opens nothing.</summary>
@@ -85,6 +93,16 @@ internal sealed class SignInChecks
 
     /// <clause>MIC 6.2(4)</clause>
     private static Task<string?> PersonIsNotLocked(SignInAttempt a, CancellationToken ct) => Task.FromResult((a.Lock = a.PersonLock)?.Reason);
+
+    /// <summary>Categories are counted, and segment, relying party and person say how many of which are needed. <clause>MIC 3(1)②(ア), 6.2(1)③(オ)</clause></summary>
+    private Task<string?> FactorsAreEnough(SignInAttempt a, CancellationToken ct)
+    {
+        var privileged = a.Person!.Roles.Any(_lockout.Privileged.Roles.Contains);
+        var verdict = AssuranceRule.Judge(new(a.Proofs, a.Attested, TimeSpan.Zero), _assurance.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted, privileged));
+        if (verdict.Enough) return Task.FromResult<string?>(null);
+        a.Missing = verdict.Missing.Contains(Method.Card) ? "card" : verdict.Missing.Count > 0 ? "passkey" : "other";
+        return Task.FromResult<string?>("sign-in.factor-missing");
+    }
 
     private static bool Signed(SignInAttempt a, byte[] registeredKey, byte[] data)
     {

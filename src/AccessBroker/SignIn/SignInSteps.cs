@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
@@ -93,6 +94,14 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
     /// </summary>
     internal async Task RefuseAsync(SignInAttempt attempt, string operation, string reason, CancellationToken ct)
     {
+        // Nobody failed: another factor is needed, and the page says which.
+        if (reason == "sign-in.factor-missing")
+        {
+            Move(attempt, "cancelled", $"needs-{attempt.Missing}");
+            attempt.Work.Record(Event(attempt, operation, HistoryOutcome.Refused, reason) with { Details = new Dictionary<string, string> { ["missing"] = attempt.Missing } }, time.GetUtcNow());
+            await attempt.Work.CommitAsync(ct);
+            throw new TerminalRequestException("sign-in.factor-missing");
+        }
         var receipt = Receipt();
         if (attempt.Lock is null && attempt.Signature.Length > 0) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
         // A card that must not be used was used by somebody. <clause>TAG 第3章1(A)</clause>
@@ -233,6 +242,7 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignIn
         await using var work = await steps.Store.BeginAsync(ct);
         using var certificate = TerminalMessage.Certificate(request);
         var attempt = await steps.ReadAsync(work, terminal, request, "pin", certificate, ct);
+        attempt.Proofs = [Proof.Card, Proof.CardPin];
         await steps.RequireAsync(checks.OnProof, attempt, "sign-in.proof", ct);
         await SignInSteps.NoteTriesAsync(attempt, attempt.Card!, TerminalMessage.Number(request, "triesBefore", 15), TerminalMessage.Number(request, "triesAfter", 15), failures, time.GetUtcNow(), ct);
         AccessFailures.Clear(work, attempt.Card!.Person, terminal.Terminal.Id);
@@ -242,7 +252,7 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignIn
             work.Record(SignInSteps.Event(attempt, "cards.first-pin-set", HistoryOutcome.Done), time.GetUtcNow());
         }
         var code = Secret.New(16);
-        work.Write($"update sign_in.transactions set state = 'proven', code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {policy.CodeLifetime}, told = null, changed_at = clock_timestamp() where id = {attempt.Transaction.Id}");
+        TransactionStore.Prove(work, attempt.Transaction, attempt.Card.Id, attempt.Card.Person, attempt.Proofs, false, code, policy.CodeLifetime);
         steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, "sign-in.proof", HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);

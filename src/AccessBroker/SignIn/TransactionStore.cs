@@ -1,3 +1,4 @@
+using AccessBroker.Assurance;
 using AccessBroker.Database;
 using AccessBroker.Primitives;
 using Npgsql;
@@ -6,13 +7,23 @@ namespace AccessBroker.SignIn;
 
 /// <summary>A sign-in under way.</summary>
 internal sealed record Transaction(string Id, string Address, int Number, string? Client, string ClientName, string ReturnPath, string State,
-    TerminalId? Terminal, string? Epoch, string? Nonce, CardId? Card, PersonId? Person, string? Told, int Failures);
+    TerminalId? Terminal, string? Epoch, string? Nonce, CardId? Card, PersonId? Person, string? Told, int Failures)
+{
+    /// <summary>The <c>acr</c> that the relying party asks for; null: none.</summary>
+    internal Acr? Wanted { get; init; }
+    /// <summary>What was proven; null: nothing yet.</summary>
+    internal string? Acr { get; init; }
+    /// <summary>RFC 8176.</summary>
+    internal IReadOnlyList<string> Amr { get; init; } = [];
+    /// <summary>The passkey's model is known and trusted.</summary>
+    internal bool Attested { get; init; }
+}
 
 /// <summary>SQL of the transactions. Every step is a conditional update: whoever comes second finds nothing.</summary>
 internal static class TransactionStore
 {
     internal static Question<Transaction?> Find(string id, byte[] browser, string address) => Question.First($"""
-        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
         from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and expires_at > clock_timestamp()
         """, Read);
 
@@ -20,14 +31,27 @@ internal static class TransactionStore
     internal static Question<Transaction?> TakeHandle(string handle, TerminalId terminal, string epoch) => Question.First($"""
         update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, failures = 0, changed_at = clock_timestamp()
         where handle_hash = {Secret.Hash(handle)} and state = 'handed' and handle_expires_at > clock_timestamp() and expires_at > clock_timestamp()
-        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures
+        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
         """, Read);
 
     /// <summary>The transaction this terminal has claimed and that is in one of these states, locked for the rest of the unit of work; else null.</summary>
     internal static Question<Transaction?> Lock(string id, TerminalId terminal, params string[] states) => Question.First($"""
-        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
         from sign_in.transactions where id = {id} and terminal = {terminal} and state = any({states}) and expires_at > clock_timestamp() for update
         """, Read);
+
+    /// <summary>The claimed transaction of a browser, locked for the rest of the unit of work; else null.</summary>
+    internal static Question<Transaction?> LockOfBrowser(string id, byte[] browser, string address) => Question.First($"""
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
+        from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and state = 'claimed' and expires_at > clock_timestamp() for update
+        """, Read);
+
+    /// <summary>Everything is proven: the code that the page must bring stands in the row.</summary>
+    internal static void Prove(UnitOfWork work, Transaction transaction, CardId card, PersonId person, IReadOnlyCollection<Proof> proofs, bool attested, string code, TimeSpan lifetime) => work.Write($"""
+        update sign_in.transactions set state = 'proven', card = {card}, person = {person}, code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {lifetime}, told = null, changed_at = clock_timestamp(),
+            acr = {(transaction.Wanted == Assurance.Acr.Privileged ? Assurance.Acr.Privileged : proofs.Contains(Proof.CardPin) ? Assurance.Acr.Card : Assurance.Acr.Multi).Name()}, amr = {Factors.Amr(proofs).ToArray()}, attested = {attested}
+        where id = {transaction.Id}
+        """);
 
     internal static void Move(UnitOfWork work, string id, string state, string? told) =>
         work.Write($"update sign_in.transactions set state = {state}, told = {told}, changed_at = clock_timestamp() where id = {id}");
@@ -37,6 +61,7 @@ internal static class TransactionStore
         string? Text(int column) => r.IsDBNull(column) ? null : r.GetString(column);
         return new(r.GetString(0), r.GetString(1), r.GetInt32(2), Text(3), r.GetString(4), r.GetString(5), r.GetString(6),
             TerminalId.TryParse(Text(7), null, out var terminal) ? terminal : null, Text(8), Text(9),
-            CardId.TryParse(Text(10), null, out var card) ? card : null, PersonId.TryParse(Text(11), null, out var person) ? person : null, Text(12), r.GetInt32(13));
+            CardId.TryParse(Text(10), null, out var card) ? card : null, PersonId.TryParse(Text(11), null, out var person) ? person : null, Text(12), r.GetInt32(13))
+        { Wanted = Text(14) is { } wanted ? AcrNames.Parse(wanted) : null, Acr = Text(15), Amr = r.IsDBNull(16) ? [] : r.GetFieldValue<string[]>(16), Attested = r.GetBoolean(17) };
     }
 }

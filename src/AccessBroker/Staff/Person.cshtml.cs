@@ -88,7 +88,7 @@ internal sealed class PersonModel(Store store, Permissions permissions, SuspendP
         await using var work = await store.ReadAsync(ct);
         May = await permissions.OfAsync(work, PersonId.Of(User), ct);
         if (id != PersonId.Of(User) && !May.Allows("people.read")) return false;
-        var (person, cards, seats, requests) = (PeopleRegister.Find(id, now), CardRegister.OfPerson(id), TerminalRegister.Seats(null, id, now), RequestDesk.About(id.Value, null, null));
+        var (person, cards, seats, requests) = (PeopleRegister.Find(id, now), CardRegister.MediaOfPerson(id), TerminalRegister.Seats(null, id, now), RequestDesk.About(id.Value, null, null));
         await work.AskAsync(ct, person, cards, seats, requests);
         if (person.Answer is not { } found) return false;
         (Person, Cards, Seats, Requests) = (found, cards.Answer, seats.Answer, requests.Answer);

@@ -10,6 +10,9 @@ namespace AccessBroker.Staff;
 /// <param name="Sections">Names of sections by code.</param>
 public sealed record RosterEffects(IReadOnlyDictionary<string, string> ByPerson, IReadOnlyList<string> Warnings, IReadOnlyDictionary<string, string> Sections)
 {
+    /// <summary>Whoever looks would gain rights by it: somebody else applies it. <clause>MIC 1(8)①</clause></summary>
+    public bool ForOneself { get; init; }
+
     /// <summary>Nothing known.</summary>
     public static readonly RosterEffects None = new(new Dictionary<string, string>(), [], new Dictionary<string, string>());
 
@@ -61,7 +64,8 @@ public sealed partial class RosterImport
         if (seatless.Count > 0) warnings.Add($"発効日から、次の役割を持つ人が使える端末がなくなります。先に新しい端末の利用許可を用意してください: {string.Join("、", seatless)}");
         if (unseated.Contains(by.Value)) warnings.Insert(0, "発効日から、あなた自身が使える端末がなくなり、サインインできなくなります。");
         if (after.GetValueOrDefault(by.Value) is { } own && register.GetValueOrDefault(by.Value)?.Roles.Except(own).ToList() is { Count: > 0 } gone) warnings.Insert(0, $"発効日から、あなた自身が失います: {roles.TitlesOf(string.Join(' ', gone))}");
-        return new(words, warnings, sections);
+        var forOneself = after.GetValueOrDefault(by.Value)?.Except(register.GetValueOrDefault(by.Value)?.Roles ?? []).Except(posts.DefaultRoles).Any() == true;
+        return new(words, warnings, sections) { ForOneself = forOneself };
     }
 
     /// <summary>The register in the shape of a roster, to be changed and imported: rows in the order of <see cref="Roster.Headings"/>.</summary>

@@ -25,7 +25,7 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
     public sealed record Import(long Id, DateTimeOffset Effective, string ImportedBy, DateTimeOffset ImportedAt, IReadOnlyList<RosterPerson> People, IReadOnlyList<RosterChange> Changes, string RegisterHash, string? AppliedBy, DateTimeOffset? AppliedAt, bool Discarded);
 
     /// <summary>What came of applying.</summary>
-    public enum Outcome { Applied, NotFound, OwnImport, AppliedAlready, RegisterChanged, NotConfirmed }
+    public enum Outcome { Applied, NotFound, OwnImport, AppliedAlready, RegisterChanged, NotConfirmed, ForOneself }
 
     /// <summary>Reads and compares; nothing changes. The import's number, or the problems.</summary>
     public async Task<(long? Import, IReadOnlyList<RosterProblem> Problems)> StageAsync(byte[] file, DateTimeOffset effective, PersonId by, CancellationToken ct)
@@ -62,7 +62,14 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
         // One import at a time; and what is applied is what was shown.
         await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('staff.roster'))", ct);
         if ((await CompareAsync(work, import.People, import.Effective, ct)).Register != import.RegisterHash) return Outcome.RegisterChanged;
-        if (!confirmed && (await EffectsAsync(work, import, by, ct)).Warnings.Count > 0) return Outcome.NotConfirmed;
+        var effects = await EffectsAsync(work, import, by, ct);
+        if (effects.ForOneself)
+        {
+            work.Record(entry with { Reason = "approvals.subject-executes" }, time.GetUtcNow());
+            await work.CommitAsync(ct);
+            return Outcome.ForOneself;
+        }
+        if (!confirmed && effects.Warnings.Count > 0) return Outcome.NotConfirmed;
         await WriteAsync(work, import, by, ct);
         work.Write($"update staff.rosters set applied_by = {by}, applied_at = {time.GetUtcNow()} where id = {id}");
         work.Record(entry with { Outcome = HistoryOutcome.Done, Reason = "" }, time.GetUtcNow());

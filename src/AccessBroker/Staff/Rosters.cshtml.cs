@@ -61,6 +61,7 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
             {
                 RosterImport.Outcome.Applied => (true, "反映しました。発効日から有効です。", StatusCodes.Status200OK),
                 RosterImport.Outcome.NotConfirmed => (false, "この反映には、確かめが要ります。警告を読み、承知のうえであれば印を付けて反映してください。何も反映していません。", StatusCodes.Status422UnprocessableEntity),
+                RosterImport.Outcome.ForOneself => (false, "この反映であなた自身の役割が増えます。ほかの人が反映してください。何も反映していません。", StatusCodes.Status403Forbidden),
                 RosterImport.Outcome.OwnImport => (false, "取り込んだ人とは別の人が反映します。", StatusCodes.Status403Forbidden),
                 RosterImport.Outcome.AppliedAlready => (false, "すでに反映されています。", StatusCodes.Status409Conflict),
                 RosterImport.Outcome.RegisterChanged => (false, "取込みの後に職員の登録が変わりました。もう一度取り込んで、違いを確かめてください。何も反映していません。", StatusCodes.Status409Conflict),

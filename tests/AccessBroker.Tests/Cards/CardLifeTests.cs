@@ -67,7 +67,7 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
     {
         var (request, card) = await MakeAsync("p-1005");
         // Weak, different, then good twice; nobody but the card ever has it.
-        Assert.Equal("手渡しが終わりました。このカードは使えます。", await HandOverAsync(request, ["111111", "123456", Fresh, "40718294", Fresh, Fresh]));
+        Assert.Equal("手渡しが終わりました。カードは有効です(サインインには、端末の利用許可も要ります)。", await HandOverAsync(request, ["111111", "123456", Fresh, "40718294", Fresh, Fresh]));
         Assert.Contains("試験 五子", _terminal.Asked, StringComparison.Ordinal);
         await Desk.RemoveAsync(TestTerminal.IssuingReader);
         using (var operator_ = await AsAsync(card, Fresh)) Assert.Contains("試験 五子", (await operator_.GetAsync("/")).Page, StringComparison.Ordinal);
@@ -142,7 +142,7 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
     public async Task A_printed_first_pin_does_nothing_but_set_a_new_one_until_it_is_over()
     {
         var (request, card) = await MakeAsync("p-1006");
-        Assert.Equal("手渡しが終わりました。このカードは使えます。", await HandOverAsync(request, [], slip: true));
+        Assert.Equal("手渡しが終わりました。カードは有効です(サインインには、端末の利用許可も要ります)。", await HandOverAsync(request, [], slip: true));
         var printed = System.Text.RegularExpressions.Regex.Match(_terminal.Printed, "仮の暗証番号: ([0-9]{8})").Groups[1].Value;
         Assert.Equal(8, printed.Length);
         Assert.DoesNotContain(printed, broker.Log, StringComparison.Ordinal);
@@ -165,13 +165,13 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
     public async Task A_new_card_is_not_handed_over_while_the_old_one_is_out_and_a_loss_opens_the_way()
     {
         var (request, old) = await MakeAsync("p-1005");
-        Assert.Contains("使えます", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
+        Assert.Contains("カードは有効です", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
         await Desk.RemoveAsync(TestTerminal.IssuingReader);
         var id = (await broker.SqlAsync("select id from cards.cards where person = 'p-1005' and state = 'handed-over'"))[0];
         (request, _) = await MakeAsync("p-1005", "cards.replace", ("card", id));
         Assert.Contains("古いカードが回収されていません", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
         using (var administrator = await AsAsync("admin")) Assert.Contains("記録しました", (await administrator.PostAsync($"/cards/{id}?act=report-lost", ("Reason", "通勤中に紛失"))).Page, StringComparison.Ordinal);
-        Assert.Contains("使えます", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
+        Assert.Contains("カードは有効です", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
         await _terminal.RemoveAsync();
         await _terminal.InsertAsync(old);
         using (var browser = new TestBrowser(broker)) Assert.Equal(HttpStatusCode.Forbidden, (await browser.TryAsync(_terminal)).Answer.StatusCode);
@@ -197,7 +197,7 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         await using var services = CityServices.Of(broker, clock);
         var own = (await broker.SqlAsync("select id from cards.cards where person = 'p-1002' and state = 'handed-over'"))[0];
         var (request, lent) = await MakeAsync("p-1002", "cards.temporary");
-        Assert.Contains("使えます", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
+        Assert.Contains("カードは有効です", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
         await Desk.RemoveAsync(TestTerminal.IssuingReader);
         Assert.Equal(["suspended"], await broker.SqlAsync($"select state from cards.cards where id = '{own}'"));
         using (var administrator = await AsAsync("admin")) Assert.Contains("1 回", (await administrator.GetAsync("/people/p-1002")).Page, StringComparison.Ordinal);
@@ -227,7 +227,7 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         await using var services = CityServices.Of(broker, clock);
         var own = (await broker.SqlAsync("select id from cards.cards where person = 'p-1001' and state = 'handed-over'"))[0];
         var (request, _) = await MakeAsync("p-1001", "cards.temporary");
-        Assert.Contains("使えます", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
+        Assert.Contains("カードは有効です", await HandOverAsync(request, [Fresh, Fresh]), StringComparison.Ordinal);
         await Desk.RemoveAsync(TestTerminal.IssuingReader);
         var lent = (await broker.SqlAsync("select id from cards.cards where person = 'p-1001' and temporary_until is not null and state = 'handed-over'"))[0];
         using (var administrator = await AsAsync("admin"))

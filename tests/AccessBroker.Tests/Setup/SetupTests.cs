@@ -71,7 +71,7 @@ public sealed class SetupTests(SetupTests.Host broker) : IClassFixture<SetupTest
             using var handle = await inside.PostAsync(new Uri($"{work}/handle", UriKind.Relative), JsonContent.Create(new { }));
             terminal.Types(pin, pin);
             using var answer = await terminal.WorkAsync((await handle.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("handle").GetString()!);
-            Assert.Equal("手渡しが終わりました。このカードは使えます。", (await inside.GetFromJsonAsync<JsonElement>(new Uri($"{work}/state", UriKind.Relative))).GetProperty("told").GetString());
+            Assert.Equal("手渡しが終わりました。カードは有効です(サインインには、端末の利用許可も要ります)。", (await inside.GetFromJsonAsync<JsonElement>(new Uri($"{work}/state", UriKind.Relative))).GetProperty("told").GetString());
             await Desk.RemoveAsync(TestTerminal.IssuingReader);
         }
         Assert.Equal("/", (await PostAsync(inside, "/setup?act=close")).To);

@@ -190,6 +190,23 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         Assert.Equal(["contractor"], after.Roles);
     }
 
+    [Fact, Trait("Requirement", "CRD-03")]
+    public async Task Nobody_gives_themselves_rights_by_applying_a_roster()
+    {
+        await using var services = CityServices.Of(broker, _clock);
+        var import = services.GetRequiredService<RosterImport>();
+        var rows = await import.CurrentAsync(None);
+        var (own, pin) = (rows.Single(r => r[0] == "9002"), rows.Single(r => r[0] == "3001"));
+        own[2] = "カナ";
+        (own[3], own[4], own[5]) = (pin[3], pin[4], pin[5]);
+        var (id, problems) = await import.StageAsync(Csv.Write(Roster.Headings, [own]), JapaneseTime.StartOf(JapaneseTime.DayOf(_clock.Now).AddDays(50)), Hr, None);
+        Assert.Empty(problems);
+        Assert.Equal(RosterImport.Outcome.ForOneself, await import.ApplyAsync(id!.Value, System, true, None));
+        Assert.True((await import.EffectsAsync((await import.FindAsync(id.Value, None))!, System, None)).ForOneself);
+        Assert.Equal(["approvals.subject-executes"], await broker.SqlAsync("select reason from history.events where operation = 'staff.apply-roster' order by id desc limit 1"));
+        Assert.True(await import.DiscardAsync(id.Value, Hr, None));
+    }
+
     private static int JstYear() => DateTimeOffset.UtcNow.ToOffset(TimeSpan.FromHours(9)).Year;
 
     [Fact]

@@ -116,6 +116,9 @@ internal sealed class TestTerminal(BrokerHost broker, string id, int reader) : I
     /// <summary>What the page's script does: brings a handle to the agent.</summary>
     internal Task<HttpResponseMessage> RedeemAsync(string handle, string? origin = null, string? host = null) => PostAsync("/sign-in", handle, origin, host);
 
+    /// <summary>Only that this page is at this terminal: for passkeys.</summary>
+    internal Task<HttpResponseMessage> SeatAsync(string handle) => PostAsync("/seat", handle, null, null);
+
     /// <summary>The same for work on a card.</summary>
     internal Task<HttpResponseMessage> WorkAsync(string handle) => PostAsync("/card-work", handle, null, null);
 

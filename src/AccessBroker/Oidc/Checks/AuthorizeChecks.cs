@@ -1,3 +1,5 @@
+using AccessBroker.Assurance;
+
 namespace AccessBroker.Oidc.Checks;
 
 /// <summary>An authorization request whose client and redirect URI are known to be good: errors may go back there.</summary>
@@ -7,6 +9,9 @@ internal sealed record AuthorizeRequest(Parameters Parameters, Client Client, st
     internal string? Nonce => Parameters["nonce"];
     internal string[] Prompt => Parameters["prompt"]?.Split(' ', StringSplitOptions.RemoveEmptyEntries) ?? [];
     internal int? MaxAge => int.TryParse(Parameters["max_age"], System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var age) ? age : null;
+
+    /// <summary>The first of <c>acr_values</c> that is ours, in the order of the relying party's wish; null: none (OpenID Connect Core §3.1.2.1, RFC 9470 §4).</summary>
+    internal Acr? Acr => (Parameters["acr_values"] ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(AcrNames.Parse).FirstOrDefault(a => a is not null);
 
     /// <summary>Asked for and allowed, openid first.</summary>
     internal string Scope => string.Join(' ', (Parameters["scope"] ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries).Distinct(StringComparer.Ordinal).Where(s => s == "openid" || Client.Scopes.Contains(s)));

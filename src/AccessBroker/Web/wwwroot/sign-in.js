@@ -19,8 +19,9 @@
     for (const element of root.querySelectorAll("[data-fill]")) element.textContent = told[element.dataset.fill] ?? "";
     const step = { open: "start", handed: "start", claimed: "card", pin: "pin", proven: "pin" }[state];
     for (const element of root.querySelectorAll("[data-step]")) element.toggleAttribute("aria-current", element.dataset.step === step);
-    const over = !["handed", "claimed", "pin", "proven", "completed", "expired"].includes(state);
+    const over = !["handed", "claimed", "pin", "passkey", "proven", "completed", "expired"].includes(state);
     start.disabled = !over;
+    document.getElementById("passkey")?.toggleAttribute("disabled", !over);
     if (over && state !== "open") start.textContent = start.dataset.again;
     // On a small or enlarged screen the news would be below the fold.
     if (state !== "open") root.querySelector("[data-for]:not([hidden])")?.scrollIntoView({ block: "nearest" });
@@ -78,7 +79,21 @@
 
   const say = (state) => { local = state; show(state); };
 
-  const run = async () => {
+  // The terminal is known by its agent; the key answers the page.
+  const askPasskey = async () => {
+    const begun = await post(`${base}/passkey/options`);
+    if (!begun.ok) { say("unavailable"); return null; }
+    const { ceremony, options } = await begun.json();
+    local = "passkey";
+    show("passkey");
+    let credential;
+    try { credential = await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(options) }); } catch { await post(`${base}/cancel`); say("no-passkey"); return null; }
+    const answer = await post(`${base}/passkey`, { ceremony, credential: credential.toJSON() });
+    local = null;
+    return answer.ok ? (await answer.json()).code : null;
+  };
+
+  const run = async (way) => {
     const agent = await pick();
     if (!agent) return say("no-agent");
     if (!agent.attached) return say("not-attached");
@@ -87,12 +102,13 @@
     if (made.status === 409) return say("busy");
     if (!made.ok) return say("unavailable");
     const { handle } = await made.json();
-    const answer = await post(`${agent.origin}/sign-in`, { handle });
+    const answer = await post(`${agent.origin}/${way === "passkey" ? "seat" : "sign-in"}`, { handle });
     if (answer.status === 409) return say("busy");
     if (answer.status === 503) return say("not-attached");
     if (answer.status === 502) return say("unavailable");
     if (!answer.ok) return;                       // refused or cancelled: the broker's state says which
-    const { code } = await answer.json();
+    const code = way === "passkey" ? await askPasskey() : (await answer.json()).code;
+    if (!code) return;
     const done = await post(`${base}/complete`, { code });
     if (!done.ok) return;
     const { next } = await done.json();
@@ -100,11 +116,15 @@
     location.assign(next);
   };
 
-  start.addEventListener("click", async () => {
+  const begin = async (way) => {
     if (running) return;
     running = true;
     start.disabled = true;
-    try { await run(); } catch { say("no-agent"); } finally { running = false; }
-  });
+    try { await run(way); } catch { say("no-agent"); } finally { running = false; }
+  };
+  start.addEventListener("click", () => begin("card"));
+  const passkey = document.getElementById("passkey");
+  if (passkey && !window.PublicKeyCredential?.parseRequestOptionsFromJSON) passkey.hidden = true;
+  passkey?.addEventListener("click", () => begin("passkey"));
   follow();
 })();

@@ -1,0 +1,34 @@
+using System.Text.Json;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Policies;
+using AccessBroker.Sessions;
+using AccessBroker.Web;
+
+namespace AccessBroker.Passkeys;
+
+internal static class PasskeysSlice
+{
+    private sealed record Posted(string? Ceremony, JsonElement Credential, string? Name);
+
+    internal static void AddPasskeys(this IServiceCollection services, string policyDirectory)
+    {
+        services.AddPolicy<PasskeysPolicy>(policyDirectory, "passkeys");
+        services.AddSingleton<EnrolPasskey>().AddSingleton<PasskeySignIn>();
+        services.AddSingleton(new MenuEntry("自分のパスキー", "/passkeys", 11, []));
+        services.AddSingleton(new Sweep("delete from passkeys.ceremonies where ctid in (select ctid from passkeys.ceremonies where expires_at < clock_timestamp() - interval '1 hour' limit 500)"));
+    }
+
+    internal static void MapPasskeys(this IEndpointRouteBuilder app)
+    {
+        var passkeys = app.MapGroup("/passkeys").RequireAuthorization();
+        passkeys.MapPost("/options", async (HttpContext context, EnrolPasskey enrol, CancellationToken ct) => LiveSession.Of(context) is { } session && await enrol.BeginAsync(context, session, ct) is var (ceremony, options)
+            ? Results.Json(new { ceremony, options = JsonElement.Parse(options) }) : Problems.Json(StatusCodes.Status403Forbidden, "passkeys.sign-in-first", "登録の前に、もう一度サインインしてください。")).WithMetadata(new AuditedAttribute("passkeys.enrol"));
+        passkeys.MapPost("/register", async (HttpContext context, Posted posted, EnrolPasskey enrol, CancellationToken ct) =>
+        {
+            if (LiveSession.Of(context) is not { } session || posted.Credential.ValueKind != JsonValueKind.Object) return Results.StatusCode(StatusCodes.Status400BadRequest);
+            var outcome = await enrol.RegisterAsync(context, session, posted.Ceremony, posted.Credential, posted.Name, ct);
+            return outcome.Code.Length == 0 ? Results.Json(new { done = true }) : Problems.Json(StatusCodes.Status422UnprocessableEntity, outcome.Code, outcome.Sentence);
+        }).WithMetadata(new AuditedAttribute("passkeys.enrol"));
+    }
+}

@@ -1,0 +1,208 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using AccessBroker.Cards;
+using AccessBroker.Database;
+using AccessBroker.Passkeys;
+using AccessBroker.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+
+namespace AccessBroker.Tests.Passkeys;
+
+/// <summary>Enrolment and sign-in with keys that tell the truth, and with keys that do not. Segment my-number: the model must be attested.</summary>
+public sealed class PasskeyTests(BrokerHost broker) : IClassFixture<BrokerHost>, IAsyncLifetime
+{
+    private static readonly Guid Model = Guid.Parse("01020304-0506-0708-090a-0b0c0d0e0f10"), Other = Guid.Parse("11111111-2222-3333-4444-555555555555");
+    private static long _number = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+    private TestTerminal _terminal = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        await broker.ClearAsync();
+        _terminal = await broker.TerminalAsync();
+        await ImportAsync("FIDO_CERTIFIED");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await broker.SqlAsync("delete from passkeys.keys; delete from cards.cards where kind = 'fido-key'");
+        await broker.ClearAsync();
+    }
+
+    private async Task<ImportMetadata.Result> ImportAsync(params string[] statuses)
+    {
+        await using var services = CityServices.Of(broker, TimeProvider.System);
+        await using var owner = new Store(NpgsqlDataSource.Create(broker.Environment()["Broker__DatabaseOwner"]));
+        return await ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), TestMetadata.Write(Interlocked.Increment(ref _number), [(Model, SoftKey.Maker.Root.RawData, statuses)]), TestMetadata.Publisher.Root, TestMetadata.Signer, TimeProvider.System, default);
+    }
+
+    private async Task<(HttpStatusCode Status, string Code)> EnrolAsync(SoftKey key, Func<Task>? between = null, string card = "sato")
+    {
+        using var operator_ = await ConsoleBrowser.SignInAsync(broker, _terminal, card);
+        var begun = await PostAsync(operator_.Http, "/passkeys/options", new { });
+        if (!begun.Answer.TryGetProperty("options", out var options)) return (begun.Status, begun.Answer.GetProperty("code").GetString()!);
+        if (between is not null) await between();
+        var (status, answer) = await PostAsync(operator_.Http, "/passkeys/register", new JsonObject { ["ceremony"] = begun.Answer.GetProperty("ceremony").GetString(), ["credential"] = key.Create(options, broker.Issuer), ["name"] = "青いキー" });
+        return (status, status == HttpStatusCode.OK ? "" : answer.GetProperty("code").GetString()!);
+    }
+
+    private async Task<(HttpStatusCode Status, JsonElement Answer)> PostAsync(HttpClient http, string path, object body)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = JsonContent.Create(body) };
+        request.Headers.Add("Origin", broker.Issuer);
+        using var response = await http.SendAsync(request);
+        return (response.StatusCode, await response.Content.ReadFromJsonAsync<JsonElement>());
+    }
+
+    /// <summary>Without any card in the reader: the agent claims, the key answers. The code, or the state of the refusal.</summary>
+    private async Task<(string? Code, string State, string Transaction)> AnswerAsync(TestBrowser browser, SoftKey key, Func<JsonObject, string, Task>? replay = null, params (string Name, string? Value)[] request)
+    {
+        var transaction = await browser.OpenAsync(request);
+        using (var seat = await _terminal.SeatAsync(await browser.HandleAsync(transaction))) Assert.Equal(HttpStatusCode.OK, seat.StatusCode);
+        var begun = await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey/options", new { });
+        var posted = new JsonObject { ["ceremony"] = begun.Answer.GetProperty("ceremony").GetString(), ["credential"] = key.Get(begun.Answer.GetProperty("options"), broker.Issuer) };
+        var (status, answer) = await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey", posted);
+        if (replay is not null) await replay(posted, transaction);
+        return status == HttpStatusCode.OK ? (answer.GetProperty("code").GetString(), "proven", transaction) : (null, (await browser.StateAsync(transaction)).GetProperty("value").GetString()!, transaction);
+    }
+
+    private async Task AssertRefusedAsync(SoftKey key, string reason)
+    {
+        await _terminal.RemoveAsync();
+        using var browser = new TestBrowser(broker);
+        Assert.Equal((null, "refused"), (await AnswerAsync(browser, key)) is var (code, state, _) ? (code, state) : default);
+        Assert.Equal([reason], await broker.SqlAsync("select reason from history.events where operation = 'sign-in.passkey' order by id desc limit 1"));
+    }
+
+    [Fact, Trait("Requirement", "IDN-03"), Trait("Requirement", "IDN-01"), Trait("Requirement", "CRD-11")]
+    public async Task A_key_is_enrolled_after_card_and_pin_signs_in_without_a_card_and_its_loss_ends_everything()
+    {
+        using var key = new SoftKey(Model);
+        Assert.Equal((HttpStatusCode.OK, ""), await EnrolAsync(key));
+        Assert.Equal(["fido-key|handed-over|登録(本人)"], await broker.SqlAsync("select c.kind, c.state, (select what from registers.entries e where e.register = 'cards' and e.subject = c.id order by id desc limit 1) from cards.cards c where c.person = 'p-1001' and c.kind = 'fido-key'"));
+        await _terminal.RemoveAsync();
+        using var browser = new TestBrowser(broker);
+        key.Counter++;
+        var (code, _, transaction) = await AnswerAsync(browser, key);
+        using (var complete = await browser.CompleteAsync(transaction, code!)) Assert.Equal(HttpStatusCode.OK, complete.StatusCode);
+        Assert.Equal(["urn:accessbroker:acr:multi|hwk,user,mfa|True|t-01"], await broker.SqlAsync("select acr, array_to_string(amr, ','), attested, terminal from sessions.sessions where ended_at is null"));
+        using (var page = await browser.Http.GetAsync(new Uri("/passkeys", UriKind.Relative))) Assert.Contains("青いキー", WebUtility.HtmlDecode(await page.Content.ReadAsStringAsync()), StringComparison.Ordinal);
+        var card = (await broker.SqlAsync("select card from passkeys.keys"))[0];
+        await using (var services = CityServices.Of(broker, TimeProvider.System))
+            Assert.True(await CardChange.NarrowAsync(services.GetRequiredService<CardChange>(), services.GetRequiredService<AccessBroker.History.HistorySpool>(), AccessBroker.Primitives.CardId.Parse(card), "report-lost", "紛失届", CardChange.Clock, new Dictionary<string, string>()));
+        using (var after = await browser.Http.GetAsync(new Uri("/session", UriKind.Relative))) Assert.Equal(HttpStatusCode.Unauthorized, after.StatusCode);
+        key.Counter++;
+        await AssertRefusedAsync(key, "sign-in.card-lost");
+    }
+
+    [Fact, Trait("Requirement", "IDN-03")]
+    public async Task What_does_not_prove_its_model_or_its_user_is_not_enrolled()
+    {
+        using (var none = new SoftKey(Model) { Attestation = "none" }) Assert.Equal((HttpStatusCode.UnprocessableEntity, "passkeys.not-attested"), await EnrolAsync(none));
+        using (var self = new SoftKey(Model) { Attestation = "self" }) Assert.Equal("passkeys.not-attested", (await EnrolAsync(self)).Code);
+        using (var unknown = new SoftKey(Other)) Assert.Equal("passkeys.model-unknown", (await EnrolAsync(unknown)).Code);
+        using (var unverified = new SoftKey(Model) { Verifies = false }) Assert.Equal("passkeys.ceremony-failed", (await EnrolAsync(unverified)).Code);
+        using (var elsewhere = new SoftKey(Model) { Origin = "https://localhost.example" }) Assert.Equal("passkeys.ceremony-failed", (await EnrolAsync(elsewhere)).Code);
+        using (var late = new SoftKey(Model)) Assert.Equal("passkeys.ceremony-over", (await EnrolAsync(late, () => broker.SqlAsync("update passkeys.ceremonies set expires_at = now() - interval '1 second'"))).Code);
+        using (var stale = new SoftKey(Model)) Assert.Equal("passkeys.ceremony-failed", (await EnrolAsync(stale, () => broker.SqlAsync("update sessions.sessions set auth_time = now() - interval '11 minutes' where ended_at is null"))).Code);
+        await ImportAsync("FIDO_CERTIFIED", "REVOKED");
+        using (var revoked = new SoftKey(Model)) Assert.Equal("passkeys.model-revoked", (await EnrolAsync(revoked)).Code);
+        Assert.Empty(await broker.SqlAsync("select 1 from passkeys.keys"));
+        Assert.Empty(await broker.SqlAsync("select 1 from cards.cards where kind = 'fido-key'"));
+    }
+
+    [Fact, Trait("Requirement", "IDN-03")]
+    public async Task Replayed_foreign_unverified_and_unknown_answers_open_nothing()
+    {
+        using var key = new SoftKey(Model);
+        Assert.Equal("", (await EnrolAsync(key)).Code);
+        await _terminal.RemoveAsync();
+        using (var browser = new TestBrowser(broker))
+        {
+            key.Counter++;
+            // The same answer again, for the same transaction and for another one: used up.
+            var (code, _, _) = await AnswerAsync(browser, key, async (posted, transaction) => Assert.Equal(HttpStatusCode.NotFound, (await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey", posted.DeepClone())).Status));
+            Assert.NotNull(code);
+        }
+        using (var unknown = new SoftKey(Model)) await AssertRefusedAsync(unknown, "sign-in.passkey-unknown");
+        key.Counter++;
+        key.Verifies = false;
+        await AssertRefusedAsync(key, "sign-in.passkey-not-proven");
+        (key.Verifies, key.Origin) = (true, "https://evil.example");
+        await AssertRefusedAsync(key, "sign-in.passkey-not-proven");
+        (key.Origin, key.TellsUser) = (null, false);
+        await AssertRefusedAsync(key, "sign-in.passkey-not-proven");
+        key.TellsUser = true;
+        using (var browser = new TestBrowser(broker))
+        {
+            var transaction = await browser.OpenAsync();
+            using (var seat = await _terminal.SeatAsync(await browser.HandleAsync(transaction))) Assert.True(seat.IsSuccessStatusCode);
+            var begun = await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey/options", new { });
+            await broker.SqlAsync("update passkeys.ceremonies set expires_at = now() - interval '1 second'");
+            Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey", new JsonObject { ["ceremony"] = begun.Answer.GetProperty("ceremony").GetString(), ["credential"] = key.Get(begun.Answer.GetProperty("options"), broker.Issuer) })).Status);
+            Assert.Equal(["sign-in.passkey-ceremony-over"], await broker.SqlAsync("select reason from history.events where operation = 'sign-in.passkey' order by id desc limit 1"));
+        }
+        // Before the terminal has claimed it there is nothing to answer.
+        using (var browser = new TestBrowser(broker))
+        {
+            var transaction = await browser.OpenAsync();
+            Assert.Equal(HttpStatusCode.NotFound, (await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey/options", new { })).Status);
+        }
+        // Five refusals, and none of them against the person.
+        Assert.Empty(await broker.SqlAsync("select 1 from lockout.counters where subject like 'operator%' and cardinality(failures) > 0"));
+        Assert.Equal(["5"], await broker.SqlAsync("select cardinality(failures) from lockout.counters where subject = 'terminal:t-01'"));
+    }
+
+    [Fact, Trait("Requirement", "IDN-03")]
+    public async Task A_counter_that_goes_back_suspends_the_key_and_somebody_looks_at_it()
+    {
+        using var key = new SoftKey(Model) { Counter = 10 };
+        Assert.Equal("", (await EnrolAsync(key)).Code);
+        key.Counter = 10;
+        await AssertRefusedAsync(key, "sign-in.passkey-cloned");
+        Assert.Equal(["suspended"], await broker.SqlAsync("select state from cards.cards where kind = 'fido-key'"));
+        Assert.Equal(["cloned-key|2|p-1001"], await broker.SqlAsync("select kind, level, person from incidents.candidates order by id desc limit 1"));
+        key.Counter = 50;
+        await AssertRefusedAsync(key, "sign-in.card-suspended");
+    }
+
+    [Fact, Trait("Requirement", "NET-07")]
+    public async Task A_model_that_is_revoked_takes_its_keys_and_sessions_with_it()
+    {
+        using var key = new SoftKey(Model);
+        Assert.Equal("", (await EnrolAsync(key)).Code);
+        await _terminal.RemoveAsync();
+        using var browser = new TestBrowser(broker);
+        key.Counter++;
+        var (code, _, transaction) = await AnswerAsync(browser, key);
+        using (var complete = await browser.CompleteAsync(transaction, code!)) Assert.True(complete.IsSuccessStatusCode);
+        Assert.Equal(1, (await ImportAsync("REVOKED")).Revoked);
+        using (var after = await browser.Http.GetAsync(new Uri("/session", UriKind.Relative))) Assert.Equal(HttpStatusCode.Unauthorized, after.StatusCode);
+        Assert.Equal(["revoked"], await broker.SqlAsync("select state from cards.cards where kind = 'fido-key'"));
+        Assert.NotEmpty(await broker.SqlAsync("select 1 from notices.notices where person = 'p-1001' and subject like 'パスキーが使えなくなりました%'"));
+        key.Counter++;
+        await AssertRefusedAsync(key, "sign-in.card-revoked");
+        // A model that has left the metadata is not attested any more.
+        Assert.Equal(0, (await ImportAsync("FIDO_CERTIFIED")).Revoked);
+    }
+
+    [Fact, Trait("Requirement", "IDN-20"), Trait("Requirement", "IDN-01")]
+    public async Task Where_the_card_is_wanted_a_passkey_is_told_so_and_nothing_is_counted()
+    {
+        using var key = new SoftKey(Model);
+        Assert.Equal("", (await EnrolAsync(key)).Code);
+        await _terminal.RemoveAsync();
+        using var browser = new TestBrowser(broker);
+        key.Counter++;
+        var (code, state, transaction) = await AnswerAsync(browser, key, null, ("acr_values", "urn:accessbroker:acr:card"));
+        Assert.Equal((null, "cancelled", "needs-card"), (code, state, (await browser.StateAsync(transaction)).GetProperty("cause").GetString()));
+        Assert.Empty(await broker.SqlAsync("select 1 from lockout.counters where cardinality(failures) > 0"));
+        // The same page goes on with the card.
+        await _terminal.InsertAsync("sato");
+        _terminal.Types(Place.Pin);
+        using var answer = await _terminal.RedeemAsync(await browser.HandleAsync(transaction));
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+    }
+}
