@@ -81,7 +81,7 @@ internal sealed partial class BrokerStream(AgentOptions options, CardReader read
             await socket.ConnectAsync(new Uri(options.Broker.Replace("https://", "wss://", StringComparison.Ordinal) + "/terminals/stream"), connecting.Token);
         }
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        await SendAsync(socket, () => new() { ["type"] = "hello", ["version"] = 1, ["epoch"] = reader.Epoch, ["fingerprint"] = Fingerprint.Of() }, ended.Token);
+        await SendAsync(socket, () => new() { ["type"] = "hello", ["version"] = 1, ["epoch"] = reader.Epoch, ["fingerprint"] = Fingerprint.Of(), ["at"] = time.GetUtcNow().ToUnixTimeMilliseconds() }, ended.Token);
         _socket = socket;
         var beating = BeatAsync(socket, ended.Token);
         try { await ReceiveAsync(socket, attached, ended.Token); }

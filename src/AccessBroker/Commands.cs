@@ -24,6 +24,7 @@ internal static class Commands
         AccessBroker seed FILE                         people, terminals, grants and relying parties of a JSON file, as the owner role
         AccessBroker terminals enrolment-code TERMINAL prints a one-time code for the terminal's agent
         AccessBroker cards issue PERSON < KEYS         certifies a card's keys (JSON), prints the certificates (JSON)
+        AccessBroker policies adopt                    makes the policy files on disk the version in force, without a second person, as the owner role
         AccessBroker passkeys import FILE              takes a FIDO metadata file (MDS3), judges the enrolled keys anew, as the owner role
         AccessBroker cards lost CARD                   the card opens nothing from now on
         """;
@@ -49,6 +50,15 @@ internal static class Commands
                 return 0;
             case ["keys", "create"]:
                 await KeyCeremony.CreateAsync(hsm, broker.CaDirectory, TimeProvider.System, ct);
+                return 0;
+            case ["policies", "adopt"]:
+                await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
+                await using (var parts = Services(broker, hsm))
+                {
+                    var texts = Policies.PolicySet.ReadDirectory(broker.PolicyDirectory);
+                    Policies.PolicySet.Of(parts.GetRequiredService<Policies.ActivePolicies>().Files, texts);
+                    await Console.Out.WriteLineAsync($"version {await PolicyChanges.PolicySwitch.AdoptAsync(owner, texts, "adopt", TimeProvider.System, ct)}");
+                }
                 return 0;
             case ["init", var file]:
                 await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))

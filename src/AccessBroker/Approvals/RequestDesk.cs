@@ -4,12 +4,13 @@ using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Notices;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 
 namespace AccessBroker.Approvals;
 
 /// <summary>Asking, deciding, carrying out, taking back: every request goes through here. <clause>INA 第16-1, MIC 1(8)①</clause></summary>
-public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Permissions permissions, Separation separation, ApprovalsPolicy policy, TimeProvider time)
+public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Permissions permissions, Separation separation, Active<ApprovalsPolicy> policy, TimeProvider time)
 {
     /// <summary>What came of it.</summary>
     public abstract record Outcome
@@ -52,7 +53,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         if (await kind.ProblemAsync(work, fields, by, ct) is { } sentence) return new Outcome.Problem(sentence);
         await kind.CompleteAsync(work, fields, ct);
         var now = time.GetUtcNow();
-        var id = await RequestStore.AddAsync(work, kind.Name, fields, reason.Trim(), by, now, now + policy.RequestDue, ct);
+        var id = await RequestStore.AddAsync(work, kind.Name, fields, reason.Trim(), by, now, now + policy.Now.RequestDue, ct);
         work.Record(Event(kind, "request", HistoryOutcome.Done, by, id, fields), now);
         await TellNextAsync(work, kind, (await work.AskAsync(RequestStore.Find(id), ct))!, ct);
         await work.CommitAsync(ct);

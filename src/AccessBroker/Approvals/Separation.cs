@@ -1,6 +1,7 @@
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Policies;
 
 namespace AccessBroker.Approvals;
 
@@ -8,7 +9,7 @@ namespace AccessBroker.Approvals;
 /// Judges the rules of separation on persons, and keeps the way out for small municipalities: a reason, an expiry, and a review by somebody
 /// independent, in a queue that everybody responsible sees. <clause>MIC 1(8)①②</clause>
 /// </summary>
-public sealed class Separation(ApprovalsPolicy policy, TimeProvider time)
+public sealed class Separation(Active<ApprovalsPolicy> policy, TimeProvider time)
 {
     /// <summary>What came of the question.</summary>
     public abstract record Verdict
@@ -29,9 +30,9 @@ public sealed class Separation(ApprovalsPolicy policy, TimeProvider time)
         var rules = SeparationRule.Violations(act, person.Id.Value, person.IsContractor, involved);
         if (rules.Count == 0) return new Verdict.Allowed(null);
         var now = time.GetUtcNow();
-        var open = rules.All(r => policy.Separation[r].Unavoidable) && !await work.AskAsync(RequestStore.HasOverdueReview(person.Id, now), ct);
+        var open = rules.All(r => policy.Now.Separation[r].Unavoidable) && !await work.AskAsync(RequestStore.HasOverdueReview(person.Id, now), ct);
         if (!open || unavoidable?.Trim() is not { Length: >= 10 and <= 1000 } reason) return new Verdict.Forbidden(rules, open);
-        var (expires, review) = (rules.Min(r => policy.Separation[r].ExpiresAfter), rules.Min(r => policy.Separation[r].ReviewWithin));
+        var (expires, review) = (rules.Min(r => policy.Now.Separation[r].ExpiresAfter), rules.Min(r => policy.Now.Separation[r].ReviewWithin));
         string[] everyone = [.. new[] { person.Id.Value, involved.Requester, involved.Subject }.Concat(involved.Approvers).OfType<string>().Distinct()];
         var id = await RequestStore.ExceptAsync(work, string.Join(' ', rules), act, person.Id, request, about, reason, now, now + expires, now + review, everyone, ct);
         work.Record(new("approvals.set-aside", HistoryOutcome.Done) { Person = person.Id, Details = new Dictionary<string, string> { ["rules"] = string.Join(' ', rules), ["exception"] = $"{id}", ["request"] = $"{request}", ["why"] = reason } }, now);

@@ -4,12 +4,13 @@ using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Notices;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 
 namespace AccessBroker.Cards;
 
 /// <summary>What days do to cards: a temporary card ends, its holder's own card is good again, an inspection falls due. <clause>INA 第16-6</clause></summary>
-internal sealed class CardDates(Store store, CardChange change, Permissions permissions, CardsPolicy policy, TimeProvider time)
+internal sealed class CardDates(Store store, CardChange change, Permissions permissions, Active<CardsPolicy> policy, TimeProvider time)
 {
     internal async Task TurnAsync(CancellationToken ct)
     {
@@ -41,7 +42,7 @@ internal sealed class CardDates(Store store, CardChange change, Permissions perm
         var now = time.GetUtcNow();
         await using var work = await store.BeginAsync(ct);
         var due = await work.QueryAsync($"""
-            update cards.cards set inspection_told = {now} where state in ('handed-over', 'in-locker') and temporary_until is null and coalesce(inspected_at, changed_at) < {now - policy.InspectionEvery} and (inspection_told is null or inspection_told < {now - TimeSpan.FromDays(30)})
+            update cards.cards set inspection_told = {now} where state in ('handed-over', 'in-locker') and temporary_until is null and coalesce(inspected_at, changed_at) < {now - policy.Now.InspectionEvery} and (inspection_told is null or inspection_told < {now - TimeSpan.FromDays(30)})
             returning id
             """, r => r.GetString(0), ct);
         if (due.Count == 0) return;
@@ -52,7 +53,7 @@ internal sealed class CardDates(Store store, CardChange change, Permissions perm
 }
 
 /// <summary>Cards that wait for somebody's hands.</summary>
-internal sealed class CardTasks(CardsPolicy policy, TimeProvider time) : ITaskSource
+internal sealed class CardTasks(Active<CardsPolicy> policy, TimeProvider time) : ITaskSource
 {
     public async Task<IEnumerable<WaitingTask>> OfAsync(UnitOfWork work, MayDo may, CancellationToken ct)
     {
@@ -67,7 +68,7 @@ internal sealed class CardTasks(CardsPolicy policy, TimeProvider time) : ITaskSo
             tasks.AddRange(cards.Where(c => !(c.State == "returned" && c.TemporaryUntil is not null)).Select(c => new WaitingTask(mine.First(m => m.State == c.State).Title, $"{names.GetValueOrDefault(c.Person.Value, "")} — {c.Id.Value[..8]}", $"/cards/{c.Id}", c.ChangedAt.AddDays(7))));
         }
         if (may.Allows("cards.receive")) tasks.AddRange(await LeftOverAsync(work, ct));
-        if (may.Allows("cards.stock") && await StockAsync(work, ct) is var left && left < policy.StockLow) tasks.Add(new("白紙カードの補充", $"残り {left} 枚", "/cards/stock", null));
+        if (may.Allows("cards.stock") && await StockAsync(work, ct) is var left && left < policy.Now.StockLow) tasks.Add(new("白紙カードの補充", $"残り {left} 枚", "/cards/stock", null));
         return tasks;
     }
 

@@ -2,6 +2,7 @@ using System.Security.Cryptography.X509Certificates;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Keys;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
 
@@ -11,7 +12,7 @@ namespace AccessBroker.Cards;
 /// The offline way of <c>AccessBroker cards issue</c>: signs the certificates of a card's keys and puts the card on the register as handed over. For
 /// demonstrations and tests, which have no PIN manager yet; the first cards of a city come from <c>AccessBroker init</c>, all others from the station.
 /// </summary>
-internal sealed class IssueCard(Store store, CertificateAuthorities authorities, CardSecrets secrets, CardsPolicy policy, TimeProvider time)
+internal sealed class IssueCard(Store store, CertificateAuthorities authorities, CardSecrets secrets, Active<CardsPolicy> policy, TimeProvider time)
 {
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2", SmartCardLogon = "1.3.6.1.4.1.311.20.2.2";
 
@@ -26,7 +27,7 @@ internal sealed class IssueCard(Store store, CertificateAuthorities authorities,
     {
         byte[] Certify(byte[] spki, params string[] usage)
         {
-            using var certificate = authorities.OperatorCards.Issue(keys.Card.Value, PublicKey.CreateFromSubjectPublicKeyInfo(spki, out _), usage, time.GetUtcNow(), policy.CertificateLifetime);
+            using var certificate = authorities.OperatorCards.Issue(keys.Card.Value, PublicKey.CreateFromSubjectPublicKeyInfo(spki, out _), usage, time.GetUtcNow(), policy.Now.CertificateLifetime);
             return certificate.RawData;
         }
         var written = new CardCertificates(Certify(keys.SignIn, ClientAuthentication, SmartCardLogon), Certify(keys.Signature), Certify(keys.Possession),

@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using AccessBroker.Database;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Registers;
 using AccessBroker.Web;
 using Microsoft.AspNetCore.Authorization;
@@ -11,7 +12,7 @@ namespace AccessBroker.Cards;
 
 /// <summary>Cards by state and holder: in use, not yet returned, due for inspection, …</summary>
 [Authorize("cards.read")]
-internal sealed class ListModel(Store store, Exports exports, CardsPolicy policy, TimeProvider time) : PageModel
+internal sealed class ListModel(Store store, Exports exports, Active<CardsPolicy> policy, TimeProvider time) : PageModel
 {
     [BindProperty(SupportsGet = true), StringLength(200)] public string? Text { get; set; }
     [BindProperty(SupportsGet = true), StringLength(40)] public string? State { get; set; }
@@ -26,7 +27,7 @@ internal sealed class ListModel(Store store, Exports exports, CardsPolicy policy
         await using var work = await store.ReadAsync(ct);
         var people = Text is { Length: > 0 } ? await work.AskAsync(PeopleRegister.Search(Text, now), ct) : [];
         string[] states = State switch { null or "" or "temporary" => [], "outstanding" => ["revoked", "collected", "suspended"], "inspection" => ["handed-over", "in-locker"], { } one => [one] };
-        Rows = await work.AskAsync(CardRegister.Search(states, [.. people.Select(p => p.Id.Value)], Text?.Trim() ?? "", State == "temporary", State == "inspection" ? now - policy.InspectionEvery : null), ct);
+        Rows = await work.AskAsync(CardRegister.Search(states, [.. people.Select(p => p.Id.Value)], Text?.Trim() ?? "", State == "temporary", State == "inspection" ? now - policy.Now.InspectionEvery : null), ct);
         Names = await work.AskAsync(PeopleRegister.Names(Rows.Select(r => r.Person.Value), now), ct);
         if (format != "csv") return Page();
         return await exports.CsvAsync(HttpContext, "cards", ["カード", "使用者", "状態", "保管場所", "当日限り", "変更日時", "点検"],

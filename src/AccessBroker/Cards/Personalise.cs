@@ -5,6 +5,7 @@ using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Keys;
 using AccessBroker.Notices;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
 
@@ -14,7 +15,7 @@ namespace AccessBroker.Cards;
 /// Makes an operator card of a blank one: three keys generated on the card, certified by the CA in the HSM; factory management key and PUK replaced
 /// by derived ones; the PIN set to a random one that nobody knows. Broken off half-way the card is to be destroyed, and the register says so.
 /// </summary>
-internal sealed class Personalise(CertificateAuthorities authorities, CardSecrets secrets, CardsPolicy policy, TimeProvider time) : CardScript
+internal sealed class Personalise(CertificateAuthorities authorities, CardSecrets secrets, Active<CardsPolicy> policy, TimeProvider time) : CardScript
 {
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2", SmartCardLogon = "1.3.6.1.4.1.311.20.2.2";
     private const int FactoryAlgorithm = 0x03, OurAlgorithm = 0x0C;
@@ -74,7 +75,7 @@ internal sealed class Personalise(CertificateAuthorities authorities, CardSecret
     {
         if (results.Count != 3) throw new CardWorkException("card-unreadable");
         var (keys, card) = (results.Select(r => Bytes(r, "publicKey", 256)).ToArray(), now.Card!.Value);
-        var lifetime = (await work.AskAsync(CardRegister.Find(card), ct))!.TemporaryUntil is { } until ? until - time.GetUtcNow() + TimeSpan.FromHours(1) : policy.CertificateLifetime;
+        var lifetime = (await work.AskAsync(CardRegister.Find(card), ct))!.TemporaryUntil is { } until ? until - time.GetUtcNow() + TimeSpan.FromHours(1) : policy.Now.CertificateLifetime;
         var certificates = new[] { Certify(card, keys[0], lifetime, ClientAuthentication, SmartCardLogon), Certify(card, keys[1], lifetime), Certify(card, keys[2], lifetime) };
         await work.ExecuteAsync($"update cards.cards set sign_in_key = {keys[0]}, signature_key = {keys[1]}, possession_key = {keys[2]} where id = {card}", ct);
         var (generation, puk, nonce) = (now.Data["generation"]!.GetValue<int>() + 1, now.Data["puk"]!.GetValue<int>(), Secret.New());

@@ -5,6 +5,7 @@ using AccessBroker.History;
 using AccessBroker.Keys;
 using AccessBroker.Lockout;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
 
@@ -71,12 +72,12 @@ internal abstract class SetPin(CardSecrets secrets, TimeProvider time) : CardScr
 }
 
 /// <summary>The card goes into its operator's hands, who sets its PIN; with it the request is done. <clause>INA 第16, MIC 5.4(1)③</clause></summary>
-internal sealed class HandOver(CardSecrets secrets, RequestDesk desk, CardChange change, CardsPolicy policy, TimeProvider time) : SetPin(secrets, time)
+internal sealed class HandOver(CardSecrets secrets, RequestDesk desk, CardChange change, Active<CardsPolicy> policy, TimeProvider time) : SetPin(secrets, time)
 {
     internal override string Kind => "hand-over";
     internal override string Title => "カードの手渡し";
 
-    private protected override DateTimeOffset? FirstPinUntil(CardWork now) => now.Data["slip"] is null ? null : Time.GetUtcNow() + policy.FirstPinLifetime;
+    private protected override DateTimeOffset? FirstPinUntil(CardWork now) => now.Data["slip"] is null ? null : Time.GetUtcNow() + policy.Now.FirstPinLifetime;
 
     private protected override async Task<string?> ProblemAsync(UnitOfWork work, CardWork now, Card card, CancellationToken ct)
     {

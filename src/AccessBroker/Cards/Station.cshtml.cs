@@ -4,6 +4,7 @@ using AccessBroker.Approvals;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.Web;
@@ -15,7 +16,7 @@ namespace AccessBroker.Cards;
 
 /// <summary>The issuing station for one request: make the card, hand it over; or set a PIN anew. <clause>INA 第7-1</clause></summary>
 [Authorize("cards.use-station"), Audited("cards.use-station")]
-internal sealed class StationModel(Store store, RequestDesk desk, CardsPolicy policy, TimeProvider time) : PageModel
+internal sealed class StationModel(Store store, RequestDesk desk, Active<CardsPolicy> policy, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(1000)] public string? Unavoidable { get; set; }
     [BindProperty, StringLength(40)] public string? Identity { get; set; }
@@ -81,7 +82,7 @@ internal sealed class StationModel(Store store, RequestDesk desk, CardsPolicy po
     }
 
     /// <summary>Today's end of work; tomorrow's when that is over already.</summary>
-    private DateTimeOffset TonightOf(DateTimeOffset now) => JapaneseTime.StartOf(JapaneseTime.DayOf(now)).Add(policy.TemporaryEnd.ToTimeSpan()) is var end && end > now ? end : JapaneseTime.EndOf(JapaneseTime.DayOf(now));
+    private DateTimeOffset TonightOf(DateTimeOffset now) => JapaneseTime.StartOf(JapaneseTime.DayOf(now)).Add(policy.Now.TemporaryEnd.ToTimeSpan()) is var end && end > now ? end : JapaneseTime.EndOf(JapaneseTime.DayOf(now));
 
     private async Task<bool> LoadAsync(UnitOfWork work, long id, CancellationToken ct)
     {

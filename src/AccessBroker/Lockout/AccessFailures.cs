@@ -1,6 +1,7 @@
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Incidents;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 
 namespace AccessBroker.Lockout;
@@ -9,10 +10,10 @@ namespace AccessBroker.Lockout;
 public sealed record Lock(string Reason, DateTimeOffset Until);
 
 /// <summary>What other slices ask and tell: is this locked, and this failed. <clause>MOJ 第5-4(6)</clause> <clause>MIC 6.2(4)</clause></summary>
-public sealed partial class AccessFailures(LockoutPolicy policy, Candidates candidates, TimeProvider time, ILogger<AccessFailures> log)
+public sealed partial class AccessFailures(Active<LockoutPolicy> policy, Candidates candidates, TimeProvider time, ILogger<AccessFailures> log)
 {
     /// <summary>Whom a locked-out operator asks.</summary>
-    public string UnlockContact => policy.UnlockContact;
+    public string UnlockContact => policy.Now.UnlockContact;
 
     /// <summary>The lock on a terminal for everyone, or null.</summary>
     public Question<Lock?> LockOf(TerminalId terminal) => Judge(LockoutStore.Terminal(terminal), "lockout.terminal-locked");
@@ -30,12 +31,12 @@ public sealed partial class AccessFailures(LockoutPolicy policy, Candidates cand
     public async Task<IReadOnlyList<Lock>> CountAsync(UnitOfWork work, TerminalId terminal, PersonId? proven, CancellationToken ct)
     {
         var locks = new List<Lock>();
-        await CountAsync(work, LockoutStore.Terminal(terminal), policy.Terminal, "lockout.terminal-locked", terminal, proven, locks, ct);
+        await CountAsync(work, LockoutStore.Terminal(terminal), policy.Now.Terminal, "lockout.terminal-locked", terminal, proven, locks, ct);
         if (proven is { } person)
         {
             var privileged = await work.AskAsync(LockoutStore.IsPrivileged(person, Privileged), ct);
-            await CountAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), privileged ? policy.Privileged.OperatorAtTerminal.Limit : policy.OperatorAtTerminal, "lockout.operator-locked-at-terminal", terminal, proven, locks, ct);
-            await CountAsync(work, LockoutStore.Operator(person), privileged ? policy.Privileged.Operator.Limit : policy.Operator, "lockout.operator-locked", terminal, proven, locks, ct);
+            await CountAsync(work, LockoutStore.OperatorAtTerminal(person, terminal), privileged ? policy.Now.Privileged.OperatorAtTerminal.Limit : policy.Now.OperatorAtTerminal, "lockout.operator-locked-at-terminal", terminal, proven, locks, ct);
+            await CountAsync(work, LockoutStore.Operator(person), privileged ? policy.Now.Privileged.Operator.Limit : policy.Now.Operator, "lockout.operator-locked", terminal, proven, locks, ct);
         }
         if (locks.Count > 0 || proven is not null) await LookForPatternsAsync(work, terminal, proven, ct);
         return locks;
@@ -48,7 +49,7 @@ public sealed partial class AccessFailures(LockoutPolicy policy, Candidates cand
     public async Task<int> LeftAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct)
     {
         var counter = await work.AskAsync(LockoutStore.Find(LockoutStore.OperatorAtTerminal(person, terminal), Privileged), ct);
-        var limit = counter is { Privileged: true } ? policy.Privileged.OperatorAtTerminal.Limit : policy.OperatorAtTerminal;
+        var limit = counter is { Privileged: true } ? policy.Now.Privileged.OperatorAtTerminal.Limit : policy.Now.OperatorAtTerminal;
         return Math.Max(1, limit.Failures - (counter?.Failures.Count(f => counter.Now - f < limit.Window) ?? 0));
     }
 
@@ -65,14 +66,14 @@ public sealed partial class AccessFailures(LockoutPolicy policy, Candidates cand
     private Question<Lock?> Judge(string subject, string reason) =>
         LockoutStore.Find(subject, Privileged).Select(counter => counter?.Locked is { } until ? new Lock(reason, until) : null);
 
-    private string[] Privileged => [.. policy.Privileged.Roles];
+    private string[] Privileged => [.. policy.Now.Privileged.Roles];
 
     /// <summary>Many people at one terminal, or one at many: somebody looks at it. <clause>MOJ 第5-9(3), TAG 第3章1(A)</clause></summary>
     private async Task LookForPatternsAsync(UnitOfWork work, TerminalId terminal, PersonId? person, CancellationToken ct)
     {
-        var (operators, terminals) = (await work.AskAsync(LockoutStore.Patterns(terminal, person, policy.PatternWindow), ct))[0];
-        if (operators >= policy.Pattern) await candidates.RaiseAsync(work, "many-operators-at-a-terminal", 1, terminal.Value, terminal, null, null, new Dictionary<string, string> { ["人数"] = $"{operators}" }, ct);
-        if (person is { } one && terminals >= policy.Pattern) await candidates.RaiseAsync(work, "operator-at-many-terminals", 2, one.Value, terminal, one, null, new Dictionary<string, string> { ["端末の数"] = $"{terminals}" }, ct);
+        var (operators, terminals) = (await work.AskAsync(LockoutStore.Patterns(terminal, person, policy.Now.PatternWindow), ct))[0];
+        if (operators >= policy.Now.Pattern) await candidates.RaiseAsync(work, "many-operators-at-a-terminal", 1, terminal.Value, terminal, null, null, new Dictionary<string, string> { ["人数"] = $"{operators}" }, ct);
+        if (person is { } one && terminals >= policy.Now.Pattern) await candidates.RaiseAsync(work, "operator-at-many-terminals", 2, one.Value, terminal, one, null, new Dictionary<string, string> { ["端末の数"] = $"{terminals}" }, ct);
     }
 
     [LoggerMessage(LogLevel.Warning, "{Subject} is locked until {Until:O}")]

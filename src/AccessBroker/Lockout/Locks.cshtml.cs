@@ -1,4 +1,5 @@
 using AccessBroker.Database;
+using AccessBroker.Policies;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc.RazorPages;
 
@@ -6,7 +7,7 @@ namespace AccessBroker.Lockout;
 
 /// <summary>What is locked now, and where to unlock it.</summary>
 [Authorize("lockout.read")]
-internal sealed class LocksModel(Store store, LockoutPolicy policy) : PageModel
+internal sealed class LocksModel(Store store, Active<LockoutPolicy> policy) : PageModel
 {
     /// <summary>One lock: its terminal (null for an operator everywhere), its person (null for a terminal for everyone), its end.</summary>
     internal sealed record Row(string? Terminal, string? Person, DateTimeOffset Until);
@@ -16,7 +17,7 @@ internal sealed class LocksModel(Store store, LockoutPolicy policy) : PageModel
     public async Task OnGetAsync(CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
-        Rows = [.. (await LockoutStore.AllAsync(work, [.. policy.Privileged.Roles], ct)).Select(c => c.Locked is { } until ? RowOf(c.Subject, until) : null).OfType<Row>()];
+        Rows = [.. (await LockoutStore.AllAsync(work, [.. policy.Now.Privileged.Roles], ct)).Select(c => c.Locked is { } until ? RowOf(c.Subject, until) : null).OfType<Row>()];
     }
 
     private static Row RowOf(string subject, DateTimeOffset until) => subject.Split(':', '@') switch

@@ -2,12 +2,13 @@ using AccessBroker.Approvals;
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 
 namespace AccessBroker.Lockout;
 
 /// <summary>The PIN manager clears early what locks a person, everywhere; never themselves. Ours: the sources are silent on unlocking.</summary>
-internal sealed class UnlockOperator(Store store, LockoutPolicy policy, Permissions permissions, Separation separation, TimeProvider time)
+internal sealed class UnlockOperator(Store store, Active<LockoutPolicy> policy, Permissions permissions, Separation separation, TimeProvider time)
 {
     internal enum Outcome { Unlocked, NotLocked, OwnLock, ChangedMeanwhile }
 
@@ -21,7 +22,7 @@ internal sealed class UnlockOperator(Store store, LockoutPolicy policy, Permissi
             return outcome;
         }
         if (await separation.JudgeAsync(work, Act.Unlock, await permissions.OfAsync(work, by, ct), new(null, [], person.Value), null, person.Value, null, ct) is Separation.Verdict.Forbidden) return await RefuseAsync("lockout.own-failures", Outcome.OwnLock);
-        var locked = (await LockoutStore.OfOperatorAsync(work, person, [.. policy.Privileged.Roles], ct)).Where(c => c.Locked is not null).ToList();
+        var locked = (await LockoutStore.OfOperatorAsync(work, person, [.. policy.Now.Privileged.Roles], ct)).Where(c => c.Locked is not null).ToList();
         if (locked.Count == 0) return await RefuseAsync("lockout.not-locked", Outcome.NotLocked);
         foreach (var counter in locked) if (!await LockoutStore.TryClearAsync(work, counter.Subject, counter.Version, ct)) return await RefuseAsync("lockout.changed-meanwhile", Outcome.ChangedMeanwhile);
         work.Record(entry with { Details = entry.Details.Append(new("what", string.Join(' ', locked.Select(c => c.Subject)))).ToDictionary() }, time.GetUtcNow());

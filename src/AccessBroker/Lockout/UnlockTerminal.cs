@@ -2,6 +2,7 @@ using System.Diagnostics;
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 
@@ -11,7 +12,7 @@ namespace AccessBroker.Lockout;
 /// The responsible person or an administrator clears early what locks a terminal, for everyone or for single operators there; never what
 /// one's own failures locked. Ours: the sources are silent on unlocking. A lock on an operator everywhere, or of a privileged one, is the PIN manager's to lift.
 /// </summary>
-internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, Permissions permissions, TimeProvider time)
+internal sealed class UnlockTerminal(Store store, Active<LockoutPolicy> policy, Permissions permissions, TimeProvider time)
 {
     internal enum Outcome { Unlocked, NoSuchTerminal, NotLocked, OwnFailures, NotResponsible, ChangedMeanwhile }
 
@@ -19,7 +20,7 @@ internal sealed class UnlockTerminal(Store store, LockoutPolicy policy, Permissi
     {
         await using var work = await store.BeginAsync(ct);
         if (await work.AskAsync(TerminalRegister.FindLine(terminal), ct) is not { } line) return Outcome.NoSuchTerminal;
-        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, [.. policy.Privileged.Roles], ct)).Where(c => c.Locked is not null && (!c.Privileged || c.Subject == LockoutStore.Terminal(terminal))).ToList();
+        var locked = (await LockoutStore.OfTerminalAsync(work, terminal, [.. policy.Now.Privileged.Roles], ct)).Where(c => c.Locked is not null && (!c.Privileged || c.Subject == LockoutStore.Terminal(terminal))).ToList();
         // Whoever is responsible for terminals unlocks their own only; administrators unlock any.
         var may = await permissions.OfAsync(work, by, ct);
         var responsible = line.Responsible == by || may.Roles.Allows(may.Person?.Roles.Where(r => r != "responsible-person") ?? [], "terminals.unlock");

@@ -4,6 +4,7 @@ using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Oidc.Checks;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.SignIn;
@@ -13,7 +14,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/authorize</c>: the authorization endpoint (OpenID Connect Core §3.1.2), code flow with PKCE.</summary>
-internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn, SessionsPolicy policy, AssurancePolicy assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn, Active<SessionsPolicy> policy, Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     /// <summary>In this order; the first error goes back to the relying party.</summary>
     private static readonly Func<AuthorizeRequest, OAuthError?>[] Checks =
@@ -54,7 +55,7 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
     /// <summary>RFC 9470 §4: what the relying party asks for, and what policy asks of it, was proven, and lately enough.</summary>
     private bool IsSure(AuthorizeRequest request, LiveSession session)
     {
-        var need = assurance.Needed(options.Segment, request.Client.Id, request.Acr);
+        var need = assurance.Now.Needed(options.Segment, request.Client.Id, request.Acr);
         return AssuranceRule.Judge(new(Factors.OfAmr(session.Amr), session.Attested, time.GetUtcNow() - session.AuthTime), need).Enough && (request.Acr is not { } wanted || AcrNames.Parse(session.Acr) >= wanted);
     }
 
@@ -95,7 +96,7 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
             work.Write($"insert into oidc.participants (session, client, at) values ({session.Id}, {request.Client.Id}, {time.GetUtcNow()}) on conflict do nothing");
         work.Write($"""
             insert into oidc.codes (code_hash, session, client, redirect_uri, nonce, challenge, scope, expires_at)
-            values ({Secret.Hash(code)}, {session.Id}, {request.Client.Id}, {request.RedirectUri}, {request.Nonce}, {request.Parameters["code_challenge"]}, {request.Scope}, clock_timestamp() + {policy.AuthorizationCode})
+            values ({Secret.Hash(code)}, {session.Id}, {request.Client.Id}, {request.RedirectUri}, {request.Nonce}, {request.Parameters["code_challenge"]}, {request.Scope}, clock_timestamp() + {policy.Now.AuthorizationCode})
             """);
         work.Record(entry, time.GetUtcNow());
         await work.CommitAsync(ct);

@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.Json;
 using AccessBroker.Database;
 using AccessBroker.Keys;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.Web;
@@ -14,7 +15,7 @@ namespace AccessBroker.Oidc;
 /// OpenID Connect Back-Channel Logout 1.0: every relying party of a session that ended is told, at least once. What is to be told was written with the
 /// end itself. Each relying party has a line of its own: one that is slow, dead or hangs delays nobody else. <clause>INA 第16-5</clause>
 /// </summary>
-internal sealed partial class BackChannelLogout(Store store, Clients clients, TokenSigner signer, Wakeups wakeups, SessionsPolicy policy, BrokerOptions options, IHttpClientFactory http, TimeProvider time, ILogger<BackChannelLogout> log) : BackgroundService
+internal sealed partial class BackChannelLogout(Store store, Clients clients, TokenSigner signer, Wakeups wakeups, Active<SessionsPolicy> policy, BrokerOptions options, IHttpClientFactory http, TimeProvider time, ILogger<BackChannelLogout> log) : BackgroundService
 {
     internal const string HttpName = "back-channel-logout";
     /// <summary>Ours: 20 deliveries of a relying party at a time, 5 s each.</summary>
@@ -64,7 +65,7 @@ internal sealed partial class BackChannelLogout(Store store, Clients clients, To
         if (error is null) await store.ExecuteAsync($"update oidc.logout_deliveries set delivered_at = clock_timestamp(), error = null where id = {delivery.Id}", CancellationToken.None);
         else
             await store.ExecuteAsync($"""
-                update oidc.logout_deliveries set error = {error}, next_at = clock_timestamp() + {pause}, dead_at = case when tried_since + {policy.LogoutGiveUp} < clock_timestamp() then clock_timestamp() end where id = {delivery.Id}
+                update oidc.logout_deliveries set error = {error}, next_at = clock_timestamp() + {pause}, dead_at = case when tried_since + {policy.Now.LogoutGiveUp} < clock_timestamp() then clock_timestamp() end where id = {delivery.Id}
                 """, CancellationToken.None);
     }
 

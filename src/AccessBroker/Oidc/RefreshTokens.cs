@@ -1,4 +1,5 @@
 using AccessBroker.Database;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 
@@ -7,7 +8,7 @@ namespace AccessBroker.Oidc;
 /// <summary>
 /// Refresh tokens: rotated at each use, and a used one that comes again takes back the whole family (RFC 9700 §4.14.2). They die with the session.
 /// </summary>
-internal sealed class RefreshTokens(SessionsPolicy policy)
+internal sealed class RefreshTokens(Active<SessionsPolicy> policy)
 {
     internal sealed record Taken(string Family, SessionId Session, string Scope, bool Reused);
 
@@ -15,7 +16,7 @@ internal sealed class RefreshTokens(SessionsPolicy policy)
     internal string Issue(UnitOfWork work, string family, SessionId session, string client, string scope)
     {
         var token = Secret.New();
-        work.Write($"insert into oidc.refresh_tokens (token_hash, family, session, client, scope, expires_at) values ({Secret.Hash(token)}, {family}, {session}, {client}, {scope}, clock_timestamp() + {policy.Absolute})");
+        work.Write($"insert into oidc.refresh_tokens (token_hash, family, session, client, scope, expires_at) values ({Secret.Hash(token)}, {family}, {session}, {client}, {scope}, clock_timestamp() + {policy.Now.Absolute})");
         return token;
     }
 

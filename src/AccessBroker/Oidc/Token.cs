@@ -5,6 +5,7 @@ using System.Text.Json;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Keys;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.Web;
@@ -12,7 +13,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/token</c>: a code becomes an access token and an ID token (OpenID Connect Core §3.1.3). One C_Sign per call.</summary>
-internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, RefreshTokens refresh, SessionsPolicy policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, RefreshTokens refresh, Active<SessionsPolicy> policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     private sealed record Code(string Session, string Client, string RedirectUri, string? Nonce, string Challenge, string Scope, bool Fresh);
 
@@ -81,12 +82,12 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
 
     private void WriteAccess(UnitOfWork work, string access, byte[]? code, SessionId session, string client, string scope, string? family) => work.Write($"""
         insert into oidc.access_tokens (token_hash, code_hash, session, client, scope, expires_at, family)
-        values ({Secret.Hash(access)}, {code}, {session}, {client}, {scope}, clock_timestamp() + {policy.AccessToken}, {family})
+        values ({Secret.Hash(access)}, {code}, {session}, {client}, {scope}, clock_timestamp() + {policy.Now.AccessToken}, {family})
         """);
 
     private IResult Answer(string access, string idToken, string scope, string? refreshing)
     {
-        var body = new Dictionary<string, object> { ["access_token"] = access, ["token_type"] = "Bearer", ["expires_in"] = (int)policy.AccessToken.TotalSeconds, ["id_token"] = idToken, ["scope"] = scope };
+        var body = new Dictionary<string, object> { ["access_token"] = access, ["token_type"] = "Bearer", ["expires_in"] = (int)policy.Now.AccessToken.TotalSeconds, ["id_token"] = idToken, ["scope"] = scope };
         if (refreshing is not null) body["refresh_token"] = refreshing;
         return Results.Json(body);
     }
@@ -128,7 +129,7 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
             ["iss"] = options.Issuer,
             ["sub"] = session.Person.Value,
             ["aud"] = client.Id,
-            ["exp"] = (now + policy.IdToken).ToUnixTimeSeconds(),
+            ["exp"] = (now + policy.Now.IdToken).ToUnixTimeSeconds(),
             ["iat"] = now.ToUnixTimeSeconds(),
             ["auth_time"] = session.AuthTime.ToUnixTimeSeconds(),
             ["acr"] = session.Acr,

@@ -5,6 +5,7 @@ using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.Web;
@@ -15,17 +16,17 @@ namespace AccessBroker.Passkeys;
 /// A person who has just signed in with a card or a key enrols another key. In segments that want it the model must be attested, known to the metadata
 /// and not revoked. The key enters the register of cards: loss, suspension and return go as for cards. <clause>MIC 5.4解(1)</clause>
 /// </summary>
-internal sealed class EnrolPasskey(Store store, PasskeysPolicy policy, AssurancePolicy assurance, BrokerOptions options, TimeProvider time)
+internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, Active<AssurancePolicy> assurance, BrokerOptions options, TimeProvider time)
 {
     /// <summary>What came of it; <see cref="Code"/> is a reason code, empty when it was done.</summary>
     internal sealed record Outcome(string Code, string Sentence);
 
     /// <summary>Why this session may not enrol, in Japanese; null: it may.</summary>
     internal string? Problem(LiveSession session) =>
-        !assurance.Segments[options.Segment].Methods.Contains(Method.Passkey) ? "この区分では、パスキーは使えません。"
+        !assurance.Now.Segments[options.Segment].Methods.Contains(Method.Passkey) ? "この区分では、パスキーは使えません。"
         // Equal or stronger than what is enrolled: a card, or another key.
         : !(session.Amr.Contains("sc") || session.Amr.Contains("hwk")) ? "カードか登録済みのパスキーでサインインしてから登録してください。"
-        : time.GetUtcNow() - session.AuthTime > policy.EnrolAfterSignIn ? "登録の前に、もう一度サインインしてください。" : null;
+        : time.GetUtcNow() - session.AuthTime > policy.Now.EnrolAfterSignIn ? "登録の前に、もう一度サインインしてください。" : null;
 
     internal async Task<(string Id, string Options)?> BeginAsync(HttpContext context, LiveSession session, CancellationToken ct)
     {
@@ -36,7 +37,7 @@ internal sealed class EnrolPasskey(Store store, PasskeysPolicy policy, Assurance
         var user = new PasskeyUser(await PasskeyRegister.HandleAsync(work, session.Person, ct), name, [.. keys.Select(Info)]);
         var (made, state) = await PasskeyCeremony.Of(options).BeginRegistrationAsync(user, context);
         var id = Secret.New(16);
-        PasskeyRegister.Keep(work, id, "register", session.Id.Value, state, policy.Ceremony);
+        PasskeyRegister.Keep(work, id, "register", session.Id.Value, state, policy.Now.Ceremony);
         await work.CommitAsync(ct);
         return (id, made);
     }
@@ -73,11 +74,11 @@ internal sealed class EnrolPasskey(Store store, PasskeysPolicy policy, Assurance
         if (known.Answer is not null) return new("passkeys.enrolled-already", "このキーはすでに登録されています。");
         var usable = 0;
         foreach (var one in own.Answer) if (await work.AskAsync(CardRegister.Find(one.Card), ct) is { State: "handed-over" or "suspended" }) usable++;
-        if (usable >= policy.MostPerPerson) return new("passkeys.too-many", $"登録できるキーは一人 {policy.MostPerPerson} 個までです。");
+        if (usable >= policy.Now.MostPerPerson) return new("passkeys.too-many", $"登録できるキーは一人 {policy.Now.MostPerPerson} 個までです。");
         if (model.Answer is { Revoked: true }) return new("passkeys.model-revoked", "このキーの機種は、安全でないとして取り消されています。");
-        if (!policy.Allows(key.Attested.Aaguid)) return new("passkeys.model-refused", "このキーの機種は、この市では使えません。");
+        if (!policy.Now.Allows(key.Attested.Aaguid)) return new("passkeys.model-refused", "このキーの機種は、この市では使えません。");
         if (key.Attested.Kind == AttestationKind.Certified && model.Answer is { } listed && !Attestation.IsTrusted(key.Attested.Chain, listed.Anchors, time.GetUtcNow())) return new("passkeys.chain-untrusted", "このキーの機種の証明を確かめられませんでした。");
-        if (!assurance.Segments[options.Segment].Attested) return new("", "登録しました。");
+        if (!assurance.Now.Segments[options.Segment].Attested) return new("", "登録しました。");
         if (key.Attested.Kind != AttestationKind.Certified) return new("passkeys.not-attested", "このキーは機種の証明を示しません。この区分では、機種の確かなキーだけを登録できます。");
         return model.Answer is null ? new("passkeys.model-unknown", "このキーの機種は、登録された一覧にありません。") : new("", "登録しました。");
     }

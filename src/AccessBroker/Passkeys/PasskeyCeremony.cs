@@ -74,7 +74,8 @@ internal sealed class PasskeyCeremony(string rpId, string origin, string verific
         {
             ServerDomain = rpId,
             UserVerificationRequirement = verification,
-            ResidentKeyRequirement = "preferred",
+            // Sign-in asks nobody for a name: only a key that carries its user is of use.
+            ResidentKeyRequirement = "required",
             AttestationConveyancePreference = "direct",
             AuthenticatorTimeout = TimeSpan.FromMinutes(2),
             IsAllowedAlgorithm = algorithm => algorithm is -7 or -35 or -36 or -257,

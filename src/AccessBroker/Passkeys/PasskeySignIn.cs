@@ -4,6 +4,7 @@ using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Incidents;
 using AccessBroker.Notices;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Web;
 
@@ -14,7 +15,7 @@ namespace AccessBroker.Passkeys;
 public sealed record ProvenPasskey(CardId Card, PersonId Person, bool Attested);
 
 /// <summary>The ceremony of a sign-in, for <c>SignIn</c>: options for the page, and whose key answered.</summary>
-public sealed class PasskeySignIn(PasskeysPolicy policy, Candidates candidates, CardChange change, BrokerOptions options, TimeProvider time)
+public sealed class PasskeySignIn(Active<PasskeysPolicy> policy, Candidates candidates, CardChange change, BrokerOptions options, TimeProvider time)
 {
     /// <summary>Options for the page; what the answer is judged by stays here. Any key of ours that carries its user will do. The caller commits.</summary>
     /// <param name="transaction">The sign-in it belongs to: an answer is good for it and for no other.</param>
@@ -22,7 +23,7 @@ public sealed class PasskeySignIn(PasskeysPolicy policy, Candidates candidates, 
     {
         var (made, state) = await PasskeyCeremony.Of(options).BeginAssertionAsync(null, context);
         var id = Secret.New(16);
-        PasskeyRegister.Keep(work, id, "sign-in", transaction, state, policy.Ceremony);
+        PasskeyRegister.Keep(work, id, "sign-in", transaction, state, policy.Now.Ceremony);
         return (id, made);
     }
 

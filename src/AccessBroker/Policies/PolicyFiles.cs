@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 using YamlDotNet.Serialization;
@@ -38,14 +39,18 @@ public static partial class PolicyFiles
     public static T Load<T>(string directory, string name) where T : IPolicy
     {
         var path = Path.Combine(directory, name + ".yaml");
+        try { return Parse<T>(path, File.ReadAllText(path)); }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { throw new PolicyException($"{path}: {e.Message}", e); }
+    }
+
+    /// <summary>Reads and validates a text. Throws <see cref="PolicyException"/> that begins with <paramref name="name"/>.</summary>
+    public static T Parse<T>(string name, string text) where T : IPolicy
+    {
         T policy;
-        try { policy = Yaml.Deserialize<T>(File.ReadAllText(path)) ?? throw new PolicyException($"{path}: empty"); }
-        catch (Exception e) when (e is IOException or YamlException or UnauthorizedAccessException)
-        {
-            throw new PolicyException($"{path}: {e.Message} {e.InnerException?.Message}".TrimEnd(), e);
-        }
+        try { policy = Yaml.Deserialize<T>(text) ?? throw new PolicyException($"{name}: empty"); }
+        catch (YamlException e) { throw new PolicyException($"{name}: {e.Message} {e.InnerException?.Message}".TrimEnd(), e); }
         var problems = policy.Problems().ToList();
-        return problems.Count == 0 ? policy : throw new PolicyException($"{path}: {string.Join("; ", problems)}");
+        return problems.Count == 0 ? policy : throw new PolicyException($"{name}: {string.Join("; ", problems)}");
     }
 
     /// <summary>A problem text when a value is outside its range, else nothing. The helper of every <see cref="IPolicy.Problems"/>.</summary>
@@ -72,7 +77,12 @@ public static partial class PolicyFiles
         private static partial Regex Form();
     }
 
-    /// <summary>Registers a policy so that slices take it by its type. It is read at once: a bad file stops the start.</summary>
-    public static void AddPolicy<T>(this IServiceCollection services, string directory, [Localizable(false)] string name) where T : class, IPolicy =>
-        services.AddSingleton(Load<T>(directory, name));
+    /// <summary>Declares a policy file; slices take it as <see cref="Active{T}"/>. A bad file stops the start.</summary>
+    public static void AddPolicy<T>(this IServiceCollection services, string directory, [Localizable(false)] string name) where T : class, IPolicy
+    {
+        services.TryAddSingleton(new PolicyDirectory(directory));
+        services.TryAddSingleton<ActivePolicies>();
+        services.AddSingleton(new PolicyFile(name, typeof(T), (file, text) => Parse<T>(file + ".yaml", text)));
+        services.AddSingleton<Active<T>>();
+    }
 }

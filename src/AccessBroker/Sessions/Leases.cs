@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using AccessBroker.Database;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 using Npgsql;
@@ -10,7 +11,7 @@ namespace AccessBroker.Sessions;
 /// What this node knows of the terminals attached to it: their presence epochs and last signs of life. Written to the database in one batch
 /// a second; the database's clock judges.
 /// </summary>
-public sealed class Leases(VitalStore vital, SessionsPolicy policy, NodeName node, TimeProvider time) : IDisposable
+public sealed class Leases(VitalStore vital, Active<SessionsPolicy> policy, NodeName node, TimeProvider time) : IDisposable
 {
     /// <param name="Written">The database has this epoch. Until then it is kept whatever happens: nobody else may know of it.</param>
     private sealed record Known(string Epoch, string System, long LastBeat, bool Written);
@@ -26,7 +27,7 @@ public sealed class Leases(VitalStore vital, SessionsPolicy policy, NodeName nod
     /// <summary>While this node's pulse does not succeed (database away until just now, or read-only), what the database says of terminals elsewhere is no news: only terminals of this node are believed.</summary>
     internal bool IsUnsureOf(LiveSession session) => _noPulse && !(_known.TryGetValue(session.Terminal, out var known) && known.Epoch == session.Epoch && IsRecent(known));
 
-    private bool IsRecent(Known known) => time.GetElapsedTime(known.LastBeat) < policy.Lease;
+    private bool IsRecent(Known known) => time.GetElapsedTime(known.LastBeat) < policy.Now.Lease;
 
     /// <summary>A sign of life. Remembered at once; a new epoch stays "not yet written".</summary>
     internal void Beat(AttachedTerminal terminal) => _known.AddOrUpdate(terminal.Terminal.Id,
@@ -82,7 +83,7 @@ public sealed class Leases(VitalStore vital, SessionsPolicy policy, NodeName nod
         await vital.Store.ExecuteAsync($"""
             insert into sessions.leases (terminal, epoch, system, node, until)
             select terminal, epoch, system, {node.Value}, clock_timestamp() + left_over
-            from unnest({rows.Select(r => r.Terminal).ToArray()}, {rows.Select(r => r.Known!.Epoch).ToArray()}, {rows.Select(r => r.Known!.System).ToArray()}, {rows.Select(r => policy.Lease - time.GetElapsedTime(r.Known!.LastBeat)).ToArray()}) as given (terminal, epoch, system, left_over)
+            from unnest({rows.Select(r => r.Terminal).ToArray()}, {rows.Select(r => r.Known!.Epoch).ToArray()}, {rows.Select(r => r.Known!.System).ToArray()}, {rows.Select(r => policy.Now.Lease - time.GetElapsedTime(r.Known!.LastBeat)).ToArray()}) as given (terminal, epoch, system, left_over)
             order by terminal
             on conflict (terminal) do update set epoch = excluded.epoch, system = excluded.system, node = excluded.node, until = excluded.until, heard_at = clock_timestamp(),
                 -- A lease that ran out, even for a moment, is a new one: what lived on the old one stays dead.

@@ -1,5 +1,6 @@
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using Npgsql;
 
@@ -20,7 +21,7 @@ public sealed record SessionFilter(CardId? Card, PersonId? Person, TerminalId? T
 }
 
 /// <summary>Starting, finding and ending sessions: the public face of this slice.</summary>
-public sealed partial class LiveSessions(Store store, SessionsPolicy policy, HistorySpool spool, Leases leases, Wakeups wakeups, TimeProvider time, ILogger<LiveSessions> log)
+public sealed partial class LiveSessions(Store store, Active<SessionsPolicy> policy, HistorySpool spool, Leases leases, Wakeups wakeups, TimeProvider time, ILogger<LiveSessions> log)
 {
     /// <summary>What came of the wish to start a session.</summary>
     public abstract record StartOutcome
@@ -36,19 +37,22 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
 
     /// <summary>The session of this cookie if it lives and the request comes from its terminal; else null. <clause>INA 第16-5</clause></summary>
     public async Task<LiveSession?> FindByCookieAsync(string? cookie, string? address, CancellationToken ct) =>
-        Secret.Fits(cookie) && await SessionStore.FindLiveByCookieAsync(store, Secret.Hash(cookie!), policy.Idle, ct) is { } session && session.Address == address ? Judge(session) : null;
+        Secret.Fits(cookie) && await SessionStore.FindLiveByCookieAsync(store, Secret.Hash(cookie!), policy.Now.Idle, ct) is { } session && session.Address == address ? Judge(session) : null;
 
     /// <summary>The session if it lives; else null. A node that knows better than the database (card out, not yet written) says null.</summary>
     public async Task<LiveSession?> FindAsync(SessionId id, CancellationToken ct) =>
-        await SessionStore.FindLiveAsync(store, id, policy.Idle, ct) is { } session ? Judge(session) : null;
+        await SessionStore.FindLiveAsync(store, id, policy.Now.Idle, ct) is { } session ? Judge(session) : null;
 
     /// <summary>The same, in the caller's unit of work: no second connection while it holds one.</summary>
     public async Task<LiveSession?> FindAsync(UnitOfWork work, SessionId id, CancellationToken ct) =>
-        await SessionStore.FindLiveAsync(work, id, policy.Idle, ct) is { } session ? Judge(session) : null;
+        await SessionStore.FindLiveAsync(work, id, policy.Now.Idle, ct) is { } session ? Judge(session) : null;
 
     /// <summary>What this node knows beside the database. Throws <see cref="PresenceUnknownException"/> when nobody can tell at this moment.</summary>
     private LiveSession? Judge(LiveSession session) =>
         leases.Denies(session) ? null : session.Unconfirmed || leases.IsUnsureOf(session) ? throw new PresenceUnknownException() : session;
+
+    /// <summary>How many sessions have begun and not ended.</summary>
+    public static Question<long> Count() => Question.All($"select count(*) from sessions.sessions where ended_at is null", r => r.GetInt64(0)).Select(r => r[0]);
 
     /// <summary>The person's session before <paramref name="current"/>; null when there was none.</summary>
     public static Question<LastSession?> FindLast(PersonId person, SessionId current) => SessionStore.FindLast(person, current);
@@ -77,8 +81,8 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         var id = SessionId.New();
         work.Write($"""
             insert into sessions.sessions (id, cookie_hash, person, card, terminal, address, epoch, acr, amr, attested, auth_time, started_at, seen_at, expires_at, card_out)
-            values ({id}, {Secret.Hash(cookie)}, {proven.Person}, {proven.Card}, {proven.Terminal}, {proven.Address}, {proven.Epoch}, {proven.Acr}, {proven.Amr.ToArray()}, {proven.Attested}, {now}, {now}, clock_timestamp(), clock_timestamp() + {policy.Absolute},
-                {(policy.CardOutOf(system) == CardOut.Lock ? "lock" : "terminate")})
+            values ({id}, {Secret.Hash(cookie)}, {proven.Person}, {proven.Card}, {proven.Terminal}, {proven.Address}, {proven.Epoch}, {proven.Acr}, {proven.Amr.ToArray()}, {proven.Attested}, {now}, {now}, clock_timestamp(), clock_timestamp() + {policy.Now.Absolute},
+                {(policy.Now.CardOutOf(system) == CardOut.Lock ? "lock" : "terminate")})
             """);
         return new StartOutcome.Started(id, cookie, false);
     }
@@ -87,11 +91,11 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
     private Question<List<Narrowed>> Dead(ProvenSignIn proven) => Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
             when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
-            when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
+            when s.seen_at + {policy.Now.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
             when s.card_out = 'lock' then 'sessions.replaced'
             else 'sessions.lease-lost' end
         where s.ended_at is null and (s.person = {proven.Person} or s.terminal = {proven.Terminal})
-          and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
+          and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Now.Idle} <= clock_timestamp()
             or (not (s.card_out = 'lock' and s.person = {proven.Person} and s.terminal = {proven.Terminal})
               and (s.locked_at is not null or not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after)))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at
@@ -163,13 +167,13 @@ public sealed partial class LiveSessions(Store store, SessionsPolicy policy, His
         """), Endings("sessions.end", $"""
         update sessions.sessions s set ended_at = clock_timestamp(), end_reason = case
             when s.expires_at <= clock_timestamp() then 'sessions.absolute-time-out'
-            when s.seen_at + {policy.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
+            when s.seen_at + {policy.Now.Idle} <= clock_timestamp() then 'sessions.idle-time-out'
             when exists (select from sessions.leases l where l.terminal = s.terminal and l.epoch <> s.epoch) then 'sessions.card-removed'
             when not people.valid_at(s.person, {time.GetUtcNow()}) then 'sessions.person-not-valid'
             when not terminals.may_sit(s.terminal, s.person, {time.GetUtcNow()}) then 'sessions.grant-ended'
             when not cards.usable(s.card, {time.GetUtcNow()}) then 'sessions.card-not-usable'
             else 'sessions.lease-lost' end
-        where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Idle} <= clock_timestamp()
+        where s.ended_at is null and (s.expires_at <= clock_timestamp() or s.seen_at + {policy.Now.Idle} <= clock_timestamp()
           or not people.valid_at(s.person, {time.GetUtcNow()}) or not terminals.may_sit(s.terminal, s.person, {time.GetUtcNow()}) or not cards.usable(s.card, {time.GetUtcNow()})
           or (s.card_out = 'terminate' and not exists (select from sessions.leases l, sessions.lease_clock c where l.terminal = s.terminal and l.epoch = s.epoch and l.since <= s.leased_at and (l.until > c.now or l.until > c.held_at and l.heard_at < c.fresh_after))))
         returning s.id, s.person, s.card, s.terminal, s.end_reason, s.ended_at

@@ -13,7 +13,7 @@ internal static class SessionsSlice
         services.AddSingleton<Leases>();
         services.AddSingleton<LiveSessions>();
         services.AddSingleton<ITerminalPresence, TerminalPresence>();
-        services.AddHostedService<LeaseWorker>().AddHostedService<PolicyWatch>();
+        services.AddHostedService<LeaseWorker>();
         services.AddAuthentication(SessionAuthentication.Scheme_).AddScheme<AuthenticationSchemeOptions, SessionAuthentication>(SessionAuthentication.Scheme_, null);
     }
 }

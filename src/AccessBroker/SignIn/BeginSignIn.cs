@@ -1,12 +1,13 @@
 using System.Security.Cryptography;
 using AccessBroker.Assurance;
 using AccessBroker.Database;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 
 namespace AccessBroker.SignIn;
 
 /// <summary>Opens a sign-in transaction for this browser. <c>Oidc</c> calls it for relying parties, the console for itself.</summary>
-public sealed class BeginSignIn(Store store, SignInPolicy policy)
+public sealed class BeginSignIn(Store store, Active<SignInPolicy> policy)
 {
     /// <summary>The cookie that binds transactions to a browser.</summary>
     internal const string BrowserCookie = "__Host-signin";
@@ -37,7 +38,7 @@ public sealed class BeginSignIn(Store store, SignInPolicy policy)
         var id = Secret.New(16);
         work.Write($"""
             insert into sign_in.transactions (id, browser_hash, address, number, client, client_name, return_path, expires_at, state, wanted)
-            values ({id}, {BrowserOf(context)}, {AddressOf(context)}, {RandomNumberGenerator.GetInt32(10, 100)}, {client}, {clientName}, {returnPath}, clock_timestamp() + {policy.TransactionLifetime}, 'open', {wanted?.Name()})
+            values ({id}, {BrowserOf(context)}, {AddressOf(context)}, {RandomNumberGenerator.GetInt32(10, 100)}, {client}, {clientName}, {returnPath}, clock_timestamp() + {policy.Now.TransactionLifetime}, 'open', {wanted?.Name()})
             """);
         return $"/sign-in/{id}";
     }

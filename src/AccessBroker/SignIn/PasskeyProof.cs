@@ -6,6 +6,7 @@ using AccessBroker.History;
 using AccessBroker.Lockout;
 using AccessBroker.Passkeys;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 using AccessBroker.Web;
@@ -16,7 +17,7 @@ namespace AccessBroker.SignIn;
 /// Sign-in with a passkey: the terminal's agent has claimed the page's handle, so that terminal and browser are known to be together; then the key
 /// answers the page. The session leases the terminal like any other. <clause>MIC 3(1)②(ア)</clause>
 /// </summary>
-internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, PasskeySignIn passkeys, AccessFailures failures, SignInPolicy policy, TimeProvider time)
+internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, PasskeySignIn passkeys, AccessFailures failures, Active<SignInPolicy> policy, TimeProvider time)
 {
     /// <param name="Ceremony">The id that came with the options.</param>
     /// <param name="Credential">PublicKeyCredential.toJSON().</param>
@@ -57,7 +58,7 @@ internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, Passk
         catch (TerminalRequestException) { return Problems.Json(StatusCodes.Status403Forbidden, "sign-in.refused", "サインインできませんでした。"); }
         AccessFailures.Clear(work, proven!.Person, terminal.Id);
         var code = Secret.New(16);
-        TransactionStore.Prove(work, transaction, proven.Card, proven.Person, attempt.Proofs, proven.Attested, code, policy.CodeLifetime);
+        TransactionStore.Prove(work, transaction, proven.Card, proven.Person, attempt.Proofs, proven.Attested, code, policy.Now.CodeLifetime);
         steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, "sign-in.passkey", HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);

@@ -55,6 +55,7 @@ internal sealed class ReceiptsModel(Store store, TimeProvider time) : PageModel
         "sign-in.card-expired" => ("当日限りのカードの時間が終わっています。", "必要なら、当日限りのカードを申請し直してください。", $"/requests/new/cards.temporary?person={found.Person}"),
         "sign-in.first-pin-expired" => ("封緘用紙の暗証番号の期限が切れています。", "「暗証番号の再設定」を申請してください。", $"/requests/new/cards.unblock?card={found.Card}"),
         "sign-in.terminal-not-in-use" => ("この端末は、使用を止められています。", "端末の画面で状態を確かめてください。", $"/terminals/{found.Terminal}"),
+        "sign-in.clock-not-exact" => ("認証サーバーの時計がずれているため、特権の確認を止めています。", "稼働状態の「時刻源との同期」を確かめ、時刻同期を直してください。", "/health"),
         "sign-in.outside-hours" => ("サインインできる時間帯ではありません。", "時間帯は sign-in.yaml で決められています。", null),
         "sign-in.browser-elsewhere" => ("画面を開いた端末と、カードを入れた端末が違います。", "カードを入れた端末で、業務システムの画面を開き直してください。", null),
         "sign-in.passkey-unknown" => ("登録のないパスキーです。", "本人の「自分のパスキー」に登録があるか確かめてください。", null),

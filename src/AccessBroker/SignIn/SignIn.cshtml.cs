@@ -1,3 +1,4 @@
+using AccessBroker.Policies;
 using AccessBroker.Web;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -5,12 +6,12 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace AccessBroker.SignIn;
 
 /// <summary>The sign-in page: banner, number, what to do next. Its state comes from the broker, never from the agent's port.</summary>
-internal sealed class SignInModel(SignInEndpoints endpoints, SignInPolicy policy, Lockout.AccessFailures failures, Assurance.AssurancePolicy assurance, BrokerOptions options) : PageModel
+internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy> policy, Lockout.AccessFailures failures, Active<Assurance.AssurancePolicy> assurance, BrokerOptions options) : PageModel
 {
     /// <summary>Passkeys count in this segment.</summary>
-    public bool Passkeys => assurance.Segments[options.Segment].Methods.Contains(Assurance.Method.Passkey);
-    public string Banner => policy.Banner;
-    public string PinManager => policy.PinManagerContact;
+    public bool Passkeys => assurance.Now.Segments[options.Segment].Methods.Contains(Assurance.Method.Passkey);
+    public string Banner => policy.Now.Banner;
+    public string PinManager => policy.Now.PinManagerContact;
     public string UnlockContact => failures.UnlockContact;
     public string Agents => string.Join(' ', options.AgentOrigins);
     public string TransactionId { get; private set; } = "";

@@ -2,7 +2,9 @@ using System.Security.Cryptography;
 using AccessBroker.Assurance;
 using AccessBroker.Keys;
 using AccessBroker.Lockout;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
+using AccessBroker.TimeSource;
 using AccessBroker.Web;
 
 namespace AccessBroker.SignIn;
@@ -25,21 +27,22 @@ internal sealed class SignInChecks
     /// <summary>When a passkey has signed, with user verification. The session follows.</summary>
     internal IReadOnlyList<Check> OnPasskey { get; }
 
-    private readonly AssurancePolicy _assurance;
-    private readonly LockoutPolicy _lockout;
+    private readonly Active<AssurancePolicy> _assurance;
+    private readonly Active<LockoutPolicy> _lockout;
     private readonly string _segment;
+    private readonly ClockCheck _clock;
     private readonly CertificateAuthorities _authorities;
     private readonly AccessFailures _failures;
-    private readonly SignInPolicy _policy;
+    private readonly Active<SignInPolicy> _policy;
     private readonly TimeProvider _time;
 
-    public SignInChecks(CertificateAuthorities authorities, AccessFailures failures, SignInPolicy policy, AssurancePolicy assurance, LockoutPolicy lockout, BrokerOptions options, TimeProvider time)
+    public SignInChecks(CertificateAuthorities authorities, AccessFailures failures, Active<SignInPolicy> policy, Active<AssurancePolicy> assurance, Active<LockoutPolicy> lockout, BrokerOptions options, ClockCheck clock, TimeProvider time)
     {
-        (_authorities, _failures, _policy, _time, _assurance, _lockout, _segment) = (authorities, failures, policy, time, assurance, lockout, options.Segment);
+        (_authorities, _failures, _policy, _time, _assurance, _lockout, _segment, _clock) = (authorities, failures, policy, time, assurance, lockout, options.Segment, clock);
         OnClaim = [BrowserIsAtTheTerminal, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen];
         OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
-        OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, FactorsAreEnough];
-        OnPasskey = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, FactorsAreEnough];
+        OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, ClockIsExact, FactorsAreEnough];
+        OnPasskey = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, ClockIsExact, FactorsAreEnough];
     }
 
     /// <summary>The transaction was opened by a browser at this terminal's address: a handle carried elsewhere opens nothing.</summary>
@@ -54,7 +57,7 @@ internal sealed class SignInChecks
 
     /// <clause>MIC 6.2(1)解</clause>
     private Task<string?> HoursAreOpen(SignInAttempt a, CancellationToken ct) =>
-        Task.FromResult(_policy.IsOpenAt(TimeOnly.FromDateTime(JapaneseTime.ToLocal(_time.GetUtcNow()).DateTime)) ? null : "sign-in.outside-hours");
+        Task.FromResult(_policy.Now.IsOpenAt(TimeOnly.FromDateTime(JapaneseTime.ToLocal(_time.GetUtcNow()).DateTime)) ? null : "sign-in.outside-hours");
 
     private Task<string?> CertificateIsOurs(SignInAttempt a, CancellationToken ct) =>
         Task.FromResult(a.Certificate is { } certificate && _authorities.OperatorCards.Vouches(certificate, _time.GetUtcNow()) ? null : "sign-in.foreign-card");
@@ -94,11 +97,14 @@ internal sealed class SignInChecks
     /// <clause>MIC 6.2(4)</clause>
     private static Task<string?> PersonIsNotLocked(SignInAttempt a, CancellationToken ct) => Task.FromResult((a.Lock = a.PersonLock)?.Reason);
 
+    /// <summary>What is privileged is short: with a clock that is wrong nobody knows how short. <clause>MOJ 第5-3(8)</clause></summary>
+    private Task<string?> ClockIsExact(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Transaction.Wanted == Acr.Privileged && !_clock.IsExact ? "sign-in.clock-not-exact" : null);
+
     /// <summary>Categories are counted, and segment, relying party and person say how many of which are needed. <clause>MIC 3(1)②(ア), 6.2(1)③(オ)</clause></summary>
     private Task<string?> FactorsAreEnough(SignInAttempt a, CancellationToken ct)
     {
-        var privileged = a.Person!.Roles.Any(_lockout.Privileged.Roles.Contains);
-        var verdict = AssuranceRule.Judge(new(a.Proofs, a.Attested, TimeSpan.Zero), _assurance.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted, privileged));
+        var privileged = a.Person!.Roles.Any(_lockout.Now.Privileged.Roles.Contains);
+        var verdict = AssuranceRule.Judge(new(a.Proofs, a.Attested, TimeSpan.Zero), _assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted, privileged));
         if (verdict.Enough) return Task.FromResult<string?>(null);
         a.Missing = verdict.Missing.Contains(Method.Card) ? "card" : verdict.Missing.Count > 0 ? "passkey" : "other";
         return Task.FromResult<string?>("sign-in.factor-missing");

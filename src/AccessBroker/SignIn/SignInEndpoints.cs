@@ -1,6 +1,7 @@
 using System.Globalization;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.Web;
@@ -8,7 +9,7 @@ using AccessBroker.Web;
 namespace AccessBroker.SignIn;
 
 /// <summary>What the sign-in page's script asks of the broker. Everything is bound to the browser's cookie and address.</summary>
-internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy policy, CompleteSignIn complete, Coalescer coalescer, IHostApplicationLifetime lifetime)
+internal sealed class SignInEndpoints(Store store, Wakeups wakeups, Active<SignInPolicy> policy, CompleteSignIn complete, Coalescer coalescer, IHostApplicationLifetime lifetime)
 {
     /// <summary>How long a question for news waits: below the time-outs of usual proxies.</summary>
     private static readonly TimeSpan LongPoll = TimeSpan.FromSeconds(20), Poll = TimeSpan.FromSeconds(1);
@@ -40,7 +41,7 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, SignInPolicy
     {
         var handle = Secret.New(16);
         var made = Secret.Fits(id) && await store.ExecuteAsync($"""
-            update sign_in.transactions set state = 'handed', handle_hash = {Secret.Hash(handle)}, handle_expires_at = clock_timestamp() + {policy.HandleLifetime},
+            update sign_in.transactions set state = 'handed', handle_hash = {Secret.Hash(handle)}, handle_expires_at = clock_timestamp() + {policy.Now.HandleLifetime},
                 told = null, terminal = null, code_hash = null, changed_at = clock_timestamp()
             where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and (state in ('open', 'handed', 'refused', 'locked', 'cancelled', 'proven') or (state in ('claimed', 'pin') and changed_at < clock_timestamp() - interval '90 seconds'))
             """, ct) == 1;

@@ -26,7 +26,7 @@ public static class SignInSlice
             limiter.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
             limiter.AddPolicy(RateLimit, context => RateLimitPartition.GetFixedWindowLimiter(BeginSignIn.AddressOf(context), _ => new FixedWindowRateLimiterOptions
             {
-                PermitLimit = context.RequestServices.GetRequiredService<SignInPolicy>().AttemptsPerMinute,
+                PermitLimit = context.RequestServices.GetRequiredService<Active<SignInPolicy>>().Now.AttemptsPerMinute,
                 Window = TimeSpan.FromMinutes(1),
             }));
         });

@@ -9,6 +9,7 @@ using AccessBroker.History;
 using AccessBroker.Incidents;
 using AccessBroker.Lockout;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 
@@ -233,7 +234,7 @@ internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failure
 }
 
 /// <summary>The card has signed with 9A after its PIN: the answer is the code that the page must bring.</summary>
-internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignInPolicy policy, AccessFailures failures, TimeProvider time) : ITerminalRequest
+internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, Active<SignInPolicy> policy, AccessFailures failures, TimeProvider time) : ITerminalRequest
 {
     public string Type => "proof";
 
@@ -252,7 +253,7 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, SignIn
             work.Record(SignInSteps.Event(attempt, "cards.first-pin-set", HistoryOutcome.Done), time.GetUtcNow());
         }
         var code = Secret.New(16);
-        TransactionStore.Prove(work, attempt.Transaction, attempt.Card.Id, attempt.Card.Person, attempt.Proofs, false, code, policy.CodeLifetime);
+        TransactionStore.Prove(work, attempt.Transaction, attempt.Card.Id, attempt.Card.Person, attempt.Proofs, false, code, policy.Now.CodeLifetime);
         steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, "sign-in.proof", HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);

@@ -1,5 +1,6 @@
 using AccessBroker.Database;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 
 namespace AccessBroker.Staff;
@@ -8,7 +9,7 @@ namespace AccessBroker.Staff;
 public sealed record DormantLine(PersonLine Person, DateTimeOffset? LastSignIn, DateTimeOffset? OrphanSince);
 
 /// <summary>Unused ids and those HR does not know, to be settled; what is not settled is told again. <clause>MIC 6.2(1)②(ウ)</clause></summary>
-internal sealed class DormantIds(Store store, PostsPolicy policy, TimeProvider time)
+internal sealed class DormantIds(Store store, Active<PostsPolicy> policy, TimeProvider time)
 {
     internal async Task<List<DormantLine>> FindAsync(UnitOfWork work, CancellationToken ct)
     {
@@ -16,7 +17,7 @@ internal sealed class DormantIds(Store store, PostsPolicy policy, TimeProvider t
         var people = (await work.AskAsync(PeopleRegister.Search("", now, 50_000), ct)).Where(p => p.Standing is "valid").ToList();
         var last = (await work.QueryAsync($"select who, sessions.last_of(who) from unnest({people.Select(p => p.Id.Value).ToArray()}) as who", r => (r.GetString(0), r.IsDBNull(1) ? (DateTimeOffset?)null : r.GetFieldValue<DateTimeOffset>(1)), ct)).ToDictionary();
         var orphans = (await work.QueryAsync($"select person, found_at from staff.orphans where settled_at is null", r => (r.GetString(0), r.GetFieldValue<DateTimeOffset>(1)), ct)).ToDictionary();
-        return [.. people.Select(p => new DormantLine(p, last.GetValueOrDefault(p.Id.Value), orphans.TryGetValue(p.Id.Value, out var since) ? since : null)).Where(d => d.OrphanSince is not null || (d.LastSignIn ?? d.Person.ValidFrom) < now - policy.DormantAfter)];
+        return [.. people.Select(p => new DormantLine(p, last.GetValueOrDefault(p.Id.Value), orphans.TryGetValue(p.Id.Value, out var since) ? since : null)).Where(d => d.OrphanSince is not null || (d.LastSignIn ?? d.Person.ValidFrom) < now - policy.Now.DormantAfter)];
     }
 
     /// <summary>False: nobody waits to be settled under this id.</summary>

@@ -45,26 +45,26 @@ public sealed partial class RosterImport
         {
             var line = lines[change.StaffNumber];
             var had = register.GetValueOrDefault(change.Person)?.Roles ?? [];
-            IReadOnlyList<string> has = change.Kind == "leave" ? [] : [.. posts.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role)];
+            IReadOnlyList<string> has = change.Kind == "leave" ? [] : [.. posts.Now.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role)];
             after[change.Person] = has;
             var lost = change.Kind == "leave" || (change.Kind == "move" && RosterRule.LeavesSection(change, line.SectionName, named.Answer)) ? seats.Answer.Where(s => s.Person.Value == change.Person).Select(s => s.Terminal.Value).Distinct().ToList() : [];
             if (lost.Count > 0) unseated.Add(change.Person);
             words[change.Person] = string.Join("。", ((string[])[
-                has.Except(had).ToList() is { Count: > 0 } more ? $"得る: {roles.TitlesOf(string.Join(' ', more))}" : "",
-                had.Except(has).ToList() is { Count: > 0 } less ? $"失う: {roles.TitlesOf(string.Join(' ', less))}" : "",
+                has.Except(had).ToList() is { Count: > 0 } more ? $"得る: {roles.Now.TitlesOf(string.Join(' ', more))}" : "",
+                had.Except(has).ToList() is { Count: > 0 } less ? $"失う: {roles.Now.TitlesOf(string.Join(' ', less))}" : "",
                 lost.Count > 0 ? $"使えなくなる端末: {string.Join("、", lost)}" : ""]).Where(w => w.Length > 0));
         }
         var seatless = new List<string>();
-        foreach (var role in known.Answer.Where(k => !k.Left).SelectMany(k => k.Roles).Except(posts.DefaultRoles).Distinct())
+        foreach (var role in known.Answer.Where(k => !k.Left).SelectMany(k => k.Roles).Except(posts.Now.DefaultRoles).Distinct())
         {
             var holders = after.Where(a => a.Value.Contains(role)).Select(a => a.Key).ToList();
-            if (holders.Count == 0) warnings.Add($"反映すると、「{roles.TitlesOf(role)}」の役割を持つ人がいなくなります。");
-            else if (unseated.Count > 0 && holders.All(h => !seats.Answer.Any(s => s.Person.Value == h) || unseated.Contains(h)) && holders.Any(unseated.Contains)) seatless.Add(roles.TitlesOf(role));
+            if (holders.Count == 0) warnings.Add($"反映すると、「{roles.Now.TitlesOf(role)}」の役割を持つ人がいなくなります。");
+            else if (unseated.Count > 0 && holders.All(h => !seats.Answer.Any(s => s.Person.Value == h) || unseated.Contains(h)) && holders.Any(unseated.Contains)) seatless.Add(roles.Now.TitlesOf(role));
         }
         if (seatless.Count > 0) warnings.Add($"発効日から、次の役割を持つ人が使える端末がなくなります。先に新しい端末の利用許可を用意してください: {string.Join("、", seatless)}");
         if (unseated.Contains(by.Value)) warnings.Insert(0, "発効日から、あなた自身が使える端末がなくなり、サインインできなくなります。");
-        if (after.GetValueOrDefault(by.Value) is { } own && register.GetValueOrDefault(by.Value)?.Roles.Except(own).ToList() is { Count: > 0 } gone) warnings.Insert(0, $"発効日から、あなた自身が失います: {roles.TitlesOf(string.Join(' ', gone))}");
-        var forOneself = after.GetValueOrDefault(by.Value)?.Except(register.GetValueOrDefault(by.Value)?.Roles ?? []).Except(posts.DefaultRoles).Any() == true;
+        if (after.GetValueOrDefault(by.Value) is { } own && register.GetValueOrDefault(by.Value)?.Roles.Except(own).ToList() is { Count: > 0 } gone) warnings.Insert(0, $"発効日から、あなた自身が失います: {roles.Now.TitlesOf(string.Join(' ', gone))}");
+        var forOneself = after.GetValueOrDefault(by.Value)?.Except(register.GetValueOrDefault(by.Value)?.Roles ?? []).Except(posts.Now.DefaultRoles).Any() == true;
         return new(words, warnings, sections) { ForOneself = forOneself };
     }
 

@@ -7,6 +7,7 @@ using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Notices;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
 using AccessBroker.Terminals;
@@ -17,7 +18,7 @@ namespace AccessBroker.Staff;
 /// Imports a roster: read, compared and shown first; applied by somebody else in one transaction, with effect on its day; nothing half-way. What the
 /// register said meanwhile must be what was compared. <clause>MIC 6.2(1)②</clause>
 /// </summary>
-public sealed partial class RosterImport(Store store, PostsPolicy posts, Policies.RolesPolicy roles, Permissions permissions, TimeProvider time)
+public sealed partial class RosterImport(Store store, Active<PostsPolicy> posts, Active<Policies.RolesPolicy> roles, Permissions permissions, TimeProvider time)
 {
     private static readonly JsonSerializerOptions Format = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -126,22 +127,22 @@ public sealed partial class RosterImport(Store store, PostsPolicy posts, Policie
             var line = lines[change.StaffNumber];
             switch (change.Kind)
             {
-                case "join": await PeopleChanges.AddAsync(work, person, line.Name, line.Kana, line.StaffNumber, line.Employment, line.Mail, import.Effective, line.Until is { } until ? Roster.EndOf(until) : null, posts.Held(line.Post, line.SectionCode, line.Employment), ct); break;
+                case "join": await PeopleChanges.AddAsync(work, person, line.Name, line.Kana, line.StaffNumber, line.Employment, line.Mail, import.Effective, line.Until is { } until ? Roster.EndOf(until) : null, posts.Now.Held(line.Post, line.SectionCode, line.Employment), ct); break;
                 case "rename": PeopleChanges.Rename(work, person, line.Name, line.Kana, import.Effective); break;
                 case "mail": PeopleChanges.SetMail(work, person, line.Mail!); break;
                 case "leave": await Leaving.WriteAsync(work, person, Roster.EndOf(line.Until!.Value), by, time.GetUtcNow(), ct); break;
                 case "employment":
                     // What a post gives depends on it: a contractor keeps no rights but their own.
                     PeopleChanges.Employ(work, person, line.Employment, import.Effective);
-                    PeopleChanges.Move(work, person, posts.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
+                    PeopleChanges.Move(work, person, posts.Now.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
                     break;
                 case "move" or "recode":
-                    PeopleChanges.Move(work, person, posts.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
+                    PeopleChanges.Move(work, person, posts.Now.Held(line.Post, line.SectionCode, line.Employment), import.Effective);
                     // A seat belongs to the work at the old desk: the new section's responsible person decides anew. <clause>MOJ 第5-4(1)</clause>
                     if (change.Kind == "move" && RosterRule.LeavesSection(change, line.SectionName, sections)) await TerminalRegister.EndSeatsAsync(work, person, import.Effective, by, "異動", all: false, ct);
                     break;
             }
-            if (change.Kind is "join" or "move" or "recode" or "employment" && posts.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role).Except(posts.DefaultRoles).ToList() is var beyond)
+            if (change.Kind is "join" or "move" or "recode" or "employment" && posts.Now.Held(line.Post, line.SectionCode, line.Employment).Select(h => h.Role).Except(posts.Now.DefaultRoles).ToList() is var beyond)
                 work.Enter("privileged", $"{person}/post", beyond.Count > 0 ? "役職" : "役職の終了", by.Value, new Dictionary<string, string> { ["person"] = person.Value, ["role"] = string.Join(' ', beyond), ["from"] = Web.JapaneseTime.Precise(import.Effective), ["reason"] = $"{line.SectionName} {line.Post}" }, import.Effective, removed: beyond.Count == 0);
             work.Enter("user-ids", person.Value, Word(change.Kind), by.Value, new Dictionary<string, string> { ["name"] = line.Name, ["staffNumber"] = line.StaffNumber, ["section"] = line.SectionName, ["post"] = line.Post, ["employment"] = line.Employment, ["from"] = Web.JapaneseTime.Precise(import.Effective), ["until"] = line.Until is { } last ? $"{last:yyyy-MM-dd}" : "" }, change.Kind == "leave" ? Roster.EndOf(line.Until!.Value) : import.Effective);
         }

@@ -13,7 +13,7 @@ namespace AccessBroker.Terminals;
 
 /// <summary>One terminal: what the register says, who may sit there, and how to take it out of use.</summary>
 [Authorize("terminals.read"), Audited("terminals.act")]
-internal sealed class ShowModel(Store store, Permissions permissions, RolesPolicy roles, IsolateTerminal isolate, Seats seats, EnrolTerminal enrol, TimeProvider time) : PageModel
+internal sealed class ShowModel(Store store, Permissions permissions, Active<RolesPolicy> roles, IsolateTerminal isolate, Seats seats, EnrolTerminal enrol, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(400)] public string? Reason { get; set; }
 
@@ -68,7 +68,7 @@ internal sealed class ShowModel(Store store, Permissions permissions, RolesPolic
         if (line.Answer is not { } terminal) return false;
         (Terminal, Seats) = (terminal, sits.Answer);
         var may = await permissions.OfAsync(work, PersonId.Of(User), ct);
-        bool May(string operation) => IsolateTerminal.May(may, roles, operation, terminal);
+        bool May(string operation) => IsolateTerminal.May(may, roles.Now, operation, terminal);
         Acts = [.. new (string Act, string Label, string Effect, bool Fits)[]
         {
             ("disable", "利用を止める", "ここでの業務が直ちに終わり、サインインできなくなります。", terminal.State == "in-use"),

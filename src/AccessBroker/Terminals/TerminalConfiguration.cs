@@ -26,7 +26,7 @@ public sealed record TerminalsPolicy : IPolicy
 }
 
 /// <summary>Compares what an agent reports of its machine with what was approved. <clause>INA 第17, MOJ 第5-7(1)イ</clause></summary>
-internal sealed class TerminalConfiguration(Store store, TerminalsPolicy policy, TimeProvider time)
+internal sealed class TerminalConfiguration(Store store, Active<TerminalsPolicy> policy, TimeProvider time)
 {
     /// <summary>Notes the reported fingerprint; false: it is not the approved one, and policy blocks.</summary>
     internal async Task<bool> AcceptsAsync(TerminalId terminal, string? fingerprint, CancellationToken ct)
@@ -36,7 +36,7 @@ internal sealed class TerminalConfiguration(Store store, TerminalsPolicy policy,
         fingerprint = said ? fingerprint! : "none";
         await using var work = await store.BeginAsync(ct);
         if (await work.AskAsync(TerminalRegister.FindLine(terminal), ct) is not { } line) return false;
-        if (line.Reported == fingerprint) return line.Fingerprint == fingerprint || policy.ConfigurationDrift == Drift.Alert;
+        if (line.Reported == fingerprint) return line.Fingerprint == fingerprint || policy.Now.ConfigurationDrift == Drift.Alert;
         // The first report after the enrolment is what was approved.
         var first = said && line.Fingerprint.Length == 0;
         work.Write($"update terminals.terminals set reported = {fingerprint}, fingerprint = case when {first} then {fingerprint} else fingerprint end where id = {terminal}");
@@ -45,6 +45,6 @@ internal sealed class TerminalConfiguration(Store store, TerminalsPolicy policy,
         { Terminal = terminal, Details = new Dictionary<string, string> { ["approved"] = line.Fingerprint, ["reported"] = fingerprint } }, time.GetUtcNow());
         if (drifted) work.Notify([line.Responsible], $"端末の構成が変わりました: {line.Name}", "承認された構成と違います。心当たりを確かめ、正しい変更なら「端末の変更」を申請してください。", $"/terminals/{terminal}", time.GetUtcNow());
         await work.CommitAsync(ct);
-        return !drifted || policy.ConfigurationDrift == Drift.Alert;
+        return !drifted || policy.Now.ConfigurationDrift == Drift.Alert;
     }
 }

@@ -17,6 +17,9 @@ public sealed record Terminal(TerminalId Id, string Name, string Place, string S
 /// <param name="Reported">As last reported by the agent.</param>
 public sealed record TerminalLine(TerminalId Id, string Name, PersonId Responsible, string Place, string System, string Address, string State, string Segment, string Link, bool Mobile, string Mac, string Fingerprint, string Reported, DateTimeOffset ChangedAt)
 {
+    /// <summary>Its clock minus ours when it last attached; null: it has not said.</summary>
+    public TimeSpan? ClockOffset { get; init; }
+
     /// <summary>As the register of configuration enters it.</summary>
     public Dictionary<string, string> Entry() => new()
     {
@@ -84,9 +87,9 @@ public static class TerminalRegister
         foreach (var terminal in ended.Distinct()) work.Enter("seats", $"{terminal}/{person}", why, by.Value, new Dictionary<string, string> { ["terminal"] = terminal, ["person"] = person.Value, ["reason"] = why }, at, removed: true);
     }
 
-    private static Sql Line() => $"select id, name, responsible_person, place, system, address, state, segment, link, mobile, mac, fingerprint, reported, changed_at from terminals.terminals";
+    private static Sql Line() => $"select id, name, responsible_person, place, system, address, state, segment, link, mobile, mac, fingerprint, reported, changed_at, clock_offset_ms from terminals.terminals";
 
-    private static TerminalLine ReadLine(NpgsqlDataReader r) => new(TerminalId.Parse(r.GetString(0)), r.GetString(1), PersonId.Parse(r.GetString(2)), r.GetString(3), r.GetString(4), r.GetString(5), r.GetString(6), r.GetString(7), r.GetString(8), r.GetBoolean(9), r.GetString(10), r.GetString(11), r.GetString(12), r.GetFieldValue<DateTimeOffset>(13));
+    private static TerminalLine ReadLine(NpgsqlDataReader r) => new(TerminalId.Parse(r.GetString(0)), r.GetString(1), PersonId.Parse(r.GetString(2)), r.GetString(3), r.GetString(4), r.GetString(5), r.GetString(6), r.GetString(7), r.GetString(8), r.GetBoolean(9), r.GetString(10), r.GetString(11), r.GetString(12), r.GetFieldValue<DateTimeOffset>(13)) { ClockOffset = r.IsDBNull(14) ? null : TimeSpan.FromMilliseconds(r.GetInt64(14)) };
 
     /// <summary>Which of these certificates (SHA-256 thumbprints) still stand, in upper-case hex.</summary>
     internal static Question<HashSet<string>> InGoodStanding(byte[][] thumbprints, DateTimeOffset at) => Question.All($"""

@@ -7,6 +7,7 @@ using System.Threading.RateLimiting;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Keys;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using Npgsql;
 
@@ -14,7 +15,7 @@ namespace AccessBroker.Terminals;
 
 /// <summary>The agents' streams: a WebSocket over mutual TLS. The messages are in this slice's README. <clause>MIC 6.2(3)</clause></summary>
 internal sealed partial class TerminalStream(Store store, CertificateAuthorities authorities, ITerminalPresence presence, IEnumerable<ITerminalRequest> requests,
-    Coalescer coalescer, TerminalConfiguration configuration, DatabaseClock clock, TimeProvider time, ILogger<TerminalStream> log)
+    Coalescer coalescer, TerminalConfiguration configuration, DatabaseClock clock, ActivePolicies policies, TimeProvider time, ILogger<TerminalStream> log)
 {
     private readonly Dictionary<string, ITerminalRequest> _requests = requests.ToDictionary(r => r.Type, StringComparer.Ordinal);
     private readonly Dictionary<TerminalId, Attachment> _attached = [];
@@ -151,6 +152,8 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         if (_leaving) await mine.Leave();
         if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || Epoch(hello) is not { } epoch) return;
         await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = attached.Terminal.Id, Address = attached.Address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = replaced ? "yes" : "no" } }, time.GetUtcNow(), ct);
+        if (hello.TryGetProperty("at", out var said) && said.ValueKind == JsonValueKind.Number && said.TryGetInt64(out var at) && Math.Abs(at - time.GetUtcNow().ToUnixTimeMilliseconds()) is var off && off < 4_000_000_000_000)
+            await store.ExecuteAsync($"update terminals.terminals set clock_offset_ms = {at - time.GetUtcNow().ToUnixTimeMilliseconds()} where id = {attached.Terminal.Id}", ct);
         if (!await configuration.AcceptsAsync(attached.Terminal.Id, StrictJson.Text(hello, "fingerprint"), ct)) return;
         attached.Epoch = epoch;
         mine.Frames = frames;
@@ -193,6 +196,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     private async Task AnswerNowAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, CancellationToken ct)
     {
         JsonObject answer;
+        using var pinned = policies.Pin();
         using var span = Instruments.Activities.StartActivity($"terminal {request.Type}", ActivityKind.Server, default(ActivityContext));
         try
         {

@@ -27,6 +27,8 @@ public sealed class BrokerOptions
     public List<string> AgentOrigins { get; } = [];
     /// <summary>CA certificates, PEM, that relying parties' TLS certificates must chain to when they are told of a logout; empty (default): the system's.</summary>
     public string RelyingPartyCa { get; set; } = "";
+    /// <summary>The internal time source, host:port, SNTP; empty (default): the clock is not checked.</summary>
+    public string TimeSource { get; set; } = "";
     /// <summary>The root that vouches for FIDO metadata files, PEM, put there by hand; empty (default): none can be imported.</summary>
     public string MetadataRoot { get; set; } = "";
     /// <summary>Common name of the certificate that signs metadata files. Default: the FIDO Alliance's.</summary>
@@ -67,6 +69,7 @@ public sealed class BrokerOptions
         if (!Directory.Exists(DataDirectory)) yield return $"Broker:DataDirectory: no directory '{DataDirectory}'";
         if (!Directory.Exists(CaDirectory)) yield return $"Broker:CaDirectory: no directory '{CaDirectory}'";
         if (RelyingPartyCa.Length > 0 && !File.Exists(RelyingPartyCa)) yield return $"Broker:RelyingPartyCa: no file '{RelyingPartyCa}'";
+        if (TimeSource.Length > 0 && (TimeSource.Split(':') is not [{ Length: > 0 }, var ntp] || !ushort.TryParse(ntp, out _))) yield return $"Broker:TimeSource must be host:port, but is '{TimeSource}'";
         if (MetadataRoot.Length > 0 && !File.Exists(MetadataRoot)) yield return $"Broker:MetadataRoot: no file '{MetadataRoot}'";
         if (MailRelay.Length > 0 && (MailRelay.Split(':') is not [{ Length: > 0 }, var port] || !ushort.TryParse(port, out _))) yield return $"Broker:MailRelay must be host:port, but is '{MailRelay}'";
         if (Database.Length == 0) yield return "Broker:Database is empty";

@@ -39,7 +39,7 @@ public sealed class SeparationTests(BrokerHost broker) : IClassFixture<BrokerHos
     public async Task Over_all_kinds_and_all_pairs_of_people_the_desk_lets_nobody_decide_on_their_own_request()
     {
         await using var services = CityServices.Of(broker, TimeProvider.System);
-        var (desk, roles) = (services.GetRequiredService<RequestDesk>(), services.GetRequiredService<RolesPolicy>());
+        var (desk, roles) = (services.GetRequiredService<RequestDesk>(), services.GetRequiredService<Active<RolesPolicy>>().Now);
         var people = await broker.SqlAsync("select person, array_to_string(array_agg(distinct role), ',') from people.posts where valid_until is null and person not in ('p-1004') group by person order by person");
         var pairs = people.Select(p => (Id: PersonId.Parse(p.Split('|')[0]), Roles: p.Split('|')[1].Split(','))).ToList();
         var decided = 0;

@@ -3,12 +3,14 @@ using AccessBroker.Approvals;
 using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Lockout;
+using AccessBroker.Passkeys;
 using AccessBroker.Policies;
 using AccessBroker.Sessions;
 using AccessBroker.SignIn;
 using AccessBroker.Staff;
 using AccessBroker.Terminals;
 using AccessBroker.Tests.Support;
+using AccessBroker.TimeSource;
 
 namespace AccessBroker.Tests.Policies;
 
@@ -38,6 +40,8 @@ public sealed class PolicyTests
         PolicyFiles.Load<PostsPolicy>(Directory, "posts");
         PolicyFiles.Load<TerminalsPolicy>(Directory, "terminals");
         PolicyFiles.Load<AssurancePolicy>(Directory, "assurance");
+        PolicyFiles.Load<PasskeysPolicy>(Directory, "passkeys");
+        PolicyFiles.Load<TimePolicy>(Directory, "time");
     }
 
     [Fact]
@@ -105,7 +109,7 @@ public sealed class PolicyTests
 
     [Theory]
     [InlineData("lockout", typeof(LockoutPolicy)), InlineData("sessions", typeof(SessionsPolicy)), InlineData("sign-in", typeof(SignInPolicy)), InlineData("roles", typeof(RolesPolicy)),
-     InlineData("approvals", typeof(ApprovalsPolicy)), InlineData("cards", typeof(CardsPolicy)), InlineData("posts", typeof(PostsPolicy)), InlineData("terminals", typeof(TerminalsPolicy)), InlineData("assurance", typeof(AssurancePolicy))]
+     InlineData("approvals", typeof(ApprovalsPolicy)), InlineData("cards", typeof(CardsPolicy)), InlineData("posts", typeof(PostsPolicy)), InlineData("terminals", typeof(TerminalsPolicy)), InlineData("assurance", typeof(AssurancePolicy)), InlineData("passkeys", typeof(PasskeysPolicy)), InlineData("time", typeof(TimePolicy))]
     public void Each_schema_names_the_same_values_as_the_code(string name, Type policy)
     {
         var schema = JsonElement.Parse(File.ReadAllText(Path.Combine(Directory, "schema", name + ".schema.json")));

@@ -33,7 +33,7 @@ internal sealed class Crowd : IAsyncDisposable
         hsm.Environment["P11_KIT_SERVER_ADDRESS"] = Place.HsmSocket;
         await using var device = new Pkcs11Hsm(hsm, NullLogger<Pkcs11Hsm>.Instance);
         await using var store = new Store(NpgsqlDataSource.Create($"Host={Place.Directory}/sql;Database={broker.DatabaseName};Username=accessbroker"));
-        var issue = new IssueCard(store, new CertificateAuthorities(device, hsm, Path.Combine(Place.Directory, "ca")), new CardSecrets(device, hsm), PolicyFiles.Load<CardsPolicy>(broker.PolicyDirectory, "cards"), TimeProvider.System);
+        var issue = new IssueCard(store, new CertificateAuthorities(device, hsm, Path.Combine(Place.Directory, "ca")), new CardSecrets(device, hsm), new Active<CardsPolicy>(PolicyFiles.Load<CardsPolicy>(broker.PolicyDirectory, "cards")), TimeProvider.System);
         for (var n = 0; n < count; n++) crowd._members.Add(await AddAsync(broker, issue, prefix, n));
         foreach (var member in crowd._members) await member.StartAsync();
         await crowd.AttachedAsync();

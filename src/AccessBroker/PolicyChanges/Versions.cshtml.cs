@@ -1,0 +1,46 @@
+using AccessBroker.Authorization;
+using AccessBroker.Database;
+using AccessBroker.People;
+using AccessBroker.Policies;
+using AccessBroker.Primitives;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
+
+namespace AccessBroker.PolicyChanges;
+
+/// <summary>The policies in force, all versions, and what a proposal would change.</summary>
+[Authorize("policies.read")]
+internal sealed class VersionsModel(Store store, ActivePolicies active, Permissions permissions, TimeProvider time) : PageModel
+{
+    public PolicyVersion? Shown { get; private set; }
+    public IReadOnlyList<PolicyVersion> Latest { get; private set; } = [];
+    public IReadOnlyList<(string Name, IReadOnlyList<(char Mark, string Line)> Lines)> Differences { get; private set; } = [];
+    public IReadOnlyList<string> Names_ => [.. active.Files.Select(f => f.Name).Order(StringComparer.Ordinal)];
+    public long InForce { get; private set; }
+    public long LiveSessions { get; private set; }
+    public int People { get; private set; }
+    public MayDo May { get; private set; } = null!;
+    private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
+
+    public string Name(string? id) => id is null ? "" : id == "setup" ? "初期設定" : _names.GetValueOrDefault(id, id);
+    public string StateOf(PolicyVersion version) => version.Id == InForce ? "有効" : version.ApprovedAt is null ? "提案" : version.EffectiveFrom > time.GetUtcNow() ? "承認済み(発効待ち)" : "以前の版";
+
+    public async Task<IActionResult> OnGetAsync(long? id, CancellationToken ct)
+    {
+        await using var work = await store.ReadAsync(ct);
+        May = await permissions.OfAsync(work, PersonId.Of(User), ct);
+        var (latest, number) = (PolicyVersions.Latest(), PolicyVersions.NumberInForce());
+        await work.AskAsync(ct, latest, number);
+        (Latest, InForce) = (latest.Answer, number.Answer.FirstOrDefault());
+        if (id is { } one)
+        {
+            if ((Shown = await work.AskAsync(PolicyVersions.Find(one), ct)) is null) return NotFound();
+            var before = Shown.BasedOn is { } based ? (await work.AskAsync(PolicyVersions.Find(based), ct))!.Texts : new Dictionary<string, string>();
+            Differences = [.. Shown.Texts.Where(t => before.GetValueOrDefault(t.Key) != t.Value && before.Count > 0).OrderBy(t => t.Key, StringComparer.Ordinal).Select(t => (t.Key, TextDifference.Of(before.GetValueOrDefault(t.Key, ""), t.Value)))];
+            (LiveSessions, People) = (await work.AskAsync(Sessions.LiveSessions.Count(), ct), (await work.AskAsync(PeopleRegister.WholeAt(time.GetUtcNow()), ct)).Count(p => p.Standing == "valid"));
+        }
+        _names = await work.AskAsync(PeopleRegister.Names(Latest.Concat(Shown is null ? [] : [Shown]).SelectMany(v => new[] { v.ProposedBy, v.ApprovedBy ?? "" }), time.GetUtcNow()), ct);
+        return Page();
+    }
+}

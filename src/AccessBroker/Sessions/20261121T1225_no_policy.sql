@@ -1,0 +1,2 @@
+-- By which policies sessions live is known to PolicyChanges now.
+drop table sessions.policy;

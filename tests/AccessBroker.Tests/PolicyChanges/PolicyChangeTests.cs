@@ -1,0 +1,162 @@
+using System.Net;
+using AccessBroker.Policies;
+using AccessBroker.PolicyChanges;
+using AccessBroker.SignIn;
+using AccessBroker.Tests.Support;
+
+namespace AccessBroker.Tests.PolicyChanges;
+
+/// <summary>Policies change by two people, at all nodes, as a whole; files that somebody touches change nothing and are noticed.</summary>
+public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClassFixture<PolicyChangeTests.TwoNodes>, IAsyncLifetime
+{
+    public sealed class TwoNodes : BrokerHost
+    {
+        protected override int NodeCount => 2;
+    }
+
+    private TestTerminal _terminal = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        await broker.ClearAsync();
+        _terminal = await broker.TerminalAsync();
+    }
+
+    public ValueTask DisposeAsync() => new(broker.ClearAsync());
+
+    private Task<ConsoleBrowser> AsAsync(string card) => ConsoleBrowser.SignInAsync(broker, _terminal, card);
+
+    private async Task<string> TextAsync(string name) => (await broker.SqlAsync($"select texts->>'{name}' from policy_changes.versions where approved_at is not null order by id desc limit 1"))[0];
+
+    /// <summary>A proposal and the request for it; the request's number.</summary>
+    private async Task<(long Version, long Request)> ProposeAsync(string name, string from, string to, params (string, string)[] more)
+    {
+        using var administrator = await AsAsync("admin");
+        var text = await TextAsync(name);
+        Assert.Contains(from, text, StringComparison.Ordinal);
+        var (_, page, where) = await administrator.PostAsync($"/policies/propose/{name}", ("Text", text.Replace(from, to, StringComparison.Ordinal)), ("Reason", "試験のため"));
+        Assert.True(where is not null, ConsoleBrowser.Notice(page));
+        var version = long.Parse(where!["/policies/".Length..], System.Globalization.CultureInfo.InvariantCulture);
+        Assert.Contains(to, (await administrator.GetAsync(where)).Page, StringComparison.Ordinal);
+        return (version, await administrator.AskAsync("policies.activate", "試験のため", [("version", $"{version}"), .. more]));
+    }
+
+    private async Task<string> BannerAsync(int node)
+    {
+        using var client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, CookieContainer = new(), SslOptions = { RemoteCertificateValidationCallback = (_, _, _, _) => true } }) { BaseAddress = broker.NodeUrl(node) };
+        using var opened = await client.GetAsync(new Uri("/sign-in", UriKind.Relative));
+        return WebUtility.HtmlDecode(await client.GetStringAsync(opened.Headers.Location!));
+    }
+
+    [Fact, Trait("Requirement", "PWD-08")]
+    public async Task One_proposes_another_approves_and_all_nodes_switch_within_a_second()
+    {
+        var banner = $"この端末は業務専用です。第{Environment.TickCount64}版";
+        var before = (await TextAsync("sign-in")).Split('\n').Single(l => l.StartsWith("banner:", StringComparison.Ordinal)).Split('#')[0]["banner: ".Length..].Trim();
+        var (version, request) = await ProposeAsync("sign-in", before, banner);
+        Assert.DoesNotContain(banner, await BannerAsync(0), StringComparison.Ordinal);
+        // Who asked does not approve; whoever may, does.
+        using (var administrator = await AsAsync("admin")) Assert.Equal(HttpStatusCode.Forbidden, (await administrator.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"))).Status);
+        using (var chief = await AsAsync("boss"))
+        {
+            Assert.Contains("方針の版の画面", (await chief.GetAsync($"/requests/{request}")).Page, StringComparison.Ordinal);
+            Assert.Contains("承認しました", (await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"))).Page, StringComparison.Ordinal);
+            var began = System.Diagnostics.Stopwatch.GetTimestamp();
+            for (var node = 0; node < 2; node++) await Eventually.TrueAsync(async () => (await BannerAsync(node)).Contains(banner, StringComparison.Ordinal), $"node {node} switched");
+            Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(began) < TimeSpan.FromSeconds(5));
+        }
+        // What lived by the former version ended, once for both nodes, and the change is on record.
+        Assert.Contains("sessions.policy-changed", await broker.SqlAsync("select end_reason from sessions.sessions order by ended_at desc limit 1"));
+        Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from history.events where operation = 'policies.changed' and details->>'version' = '{version}'"));
+        Assert.Equal(["p-8001"], await broker.SqlAsync($"select approved_by from policy_changes.versions where id = {version}"));
+        // Versions do not change afterwards, not even for the server's own role.
+        await Assert.ThrowsAsync<Npgsql.PostgresException>(() => broker.SqlAsync($"update policy_changes.versions set texts = '{{}}' where id = {version}", asServer: true));
+        await Assert.ThrowsAsync<Npgsql.PostgresException>(() => broker.SqlAsync($"delete from policy_changes.versions where id = {version}", asServer: true));
+    }
+
+    [Theory, Trait("Requirement", "LCK-03"), Trait("Requirement", "IDN-20"), Trait("Requirement", "PWD-08")]
+    [InlineData("lockout", "operator-at-terminal: { failures: 2, window: 30m }", "operator-at-terminal: { failures: 9, window: 30m }", "LCK-03"), InlineData("assurance", "methods: [card]\n", "methods: [card, password]\n", "IDN-20"), InlineData("sessions", "lease: 5s", "lease: forever", "no duration")]
+    public async Task A_weakened_or_broken_proposal_is_refused_with_the_requirement(string name, string from, string to, string said)
+    {
+        using var administrator = await AsAsync("admin");
+        var text = System.Text.RegularExpressions.Regex.Replace(await TextAsync(name), " +#[^\n]*", "");
+        Assert.Contains(from, text, StringComparison.Ordinal);
+        var (status, page, to_) = await administrator.PostAsync($"/policies/propose/{name}", ("Text", text.Replace(from, to, StringComparison.Ordinal)), ("Reason", "試験のため"));
+        Assert.Equal((HttpStatusCode.UnprocessableEntity, null), (status, to_));
+        Assert.Contains(said, page, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("Requirement", "CRD-03")]
+    public async Task Two_proposals_of_one_version_approved_at_once_one_wins_and_the_other_is_told()
+    {
+        var (first, a) = await ProposeAsync("sessions", "id-token: 5m", "id-token: 4m");
+        var (second, b) = await ProposeAsync("sessions", "id-token: 5m", "id-token: 3m");
+        using var chief = await AsAsync("boss");
+        var pages = await Task.WhenAll(chief.PostAsync($"/requests/{a}?act=approve", ("Step", "approve-it")), chief.PostAsync($"/requests/{b}?act=approve", ("Step", "approve-it")));
+        Assert.Single(await broker.SqlAsync($"select id from policy_changes.versions where id in ({first}, {second}) and approved_at is not null"));
+        Assert.Single(pages, p => p.Page.Contains("別の変更が承認されました", StringComparison.Ordinal) || p.Status is HttpStatusCode.Unauthorized or HttpStatusCode.Redirect);
+    }
+
+    [Fact]
+    public async Task A_version_for_a_later_day_waits_for_it()
+    {
+        var day = DateTimeOffset.UtcNow.AddDays(20).ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
+        var inForce = await broker.SqlAsync("select version from policy_changes.in_force");
+        var (version, request) = await ProposeAsync("terminals", "configuration-drift: alert", "configuration-drift: block", ("from", day));
+        using (var chief = await AsAsync("boss"))
+        {
+            Assert.Contains("承認しました", (await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"))).Page, StringComparison.Ordinal);
+            Assert.Contains("承認済み(発効待ち)", (await chief.GetAsync($"/policies/{version}")).Page, StringComparison.Ordinal);
+        }
+        await Task.Delay(TimeSpan.FromSeconds(1.5));
+        Assert.Equal(inForce, await broker.SqlAsync("select version from policy_changes.in_force"));
+    }
+
+    [Fact, Trait("Requirement", "LOG-01")]
+    public async Task A_file_that_somebody_changes_on_the_disk_changes_nothing_and_is_noticed()
+    {
+        var file = Path.Combine(broker.PolicyDirectory, "sign-in.yaml");
+        var text = await File.ReadAllTextAsync(file);
+        await File.WriteAllTextAsync(file, text.Replace("attempts-per-minute: ", "attempts-per-minute: 1", StringComparison.Ordinal) + "\n# touched");
+        try
+        {
+            await Eventually.FindAsync(async () => (await broker.SqlAsync("select details->>'node' from history.events where reason = 'policies.file-differs'")) is { Count: > 0 } found ? found : null, "noticed", 15);
+        }
+        finally { await File.WriteAllTextAsync(file, text); }
+    }
+
+    /// <summary>What has begun keeps the set it began with, whatever happens meanwhile.</summary>
+    [Fact]
+    public async Task A_request_that_has_begun_is_not_judged_half_by_the_old_and_half_by_the_new()
+    {
+        var files = new[] { new PolicyFile("sign-in", typeof(SignInPolicy), (name, text) => PolicyFiles.Parse<SignInPolicy>(name, text)) };
+        var policies = new ActivePolicies(files, new(broker.PolicyDirectory));
+        var active = new Active<SignInPolicy>(policies);
+        var (old, text) = (active.Now.CodeLifetime, await File.ReadAllTextAsync(Path.Combine(broker.PolicyDirectory, "sign-in.yaml")));
+        var other = PolicySet.Of(files, new Dictionary<string, string> { ["sign-in"] = text.Replace("code-lifetime: 60s", "code-lifetime: 30s", StringComparison.Ordinal) });
+        using var stop = new CancellationTokenSource();
+        var switching = Task.Run(() => { var (a, b) = (policies.Newest, other); while (!stop.IsCancellationRequested) { policies.Switch(b); (a, b) = (b, a); } });
+        var mixed = 0;
+        await Parallel.ForAsync(0, 2_000, new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (_, _) =>
+        {
+            using (policies.Pin())
+            {
+                var first = active.Now.CodeLifetime;
+                await Task.Yield();
+                if (active.Now.CodeLifetime != first) Interlocked.Increment(ref mixed);
+            }
+        });
+        await stop.CancelAsync();
+        await switching;
+        Assert.Equal(0, mixed);
+        policies.Switch(other);
+        Assert.NotEqual(old, active.Now.CodeLifetime);
+    }
+
+    [Fact]
+    public void A_difference_says_what_goes_and_what_comes()
+    {
+        Assert.Equal([(' ', "a"), ('-', "b"), ('+', "x"), (' ', "c"), ('+', "d")], TextDifference.Of("a\nb\nc", "a\nx\nc\nd"));
+        Assert.All(TextDifference.Of("a\nb", "a\nb"), l => Assert.Equal(' ', l.Mark));
+    }
+}
