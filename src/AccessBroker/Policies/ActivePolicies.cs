@@ -24,6 +24,10 @@ public sealed record PolicySet(string Hash, IReadOnlyDictionary<string, string> 
         return problems.Count == 0 ? new(HashOf(texts), texts, values) : throw new PolicyException(string.Join("\n", problems));
     }
 
+    /// <summary>A version from before an update of the software lacks the files that came with it: those of <paramref name="fallback"/> complete it.</summary>
+    public static Dictionary<string, string> Complete(IReadOnlyDictionary<string, string> texts, IReadOnlyDictionary<string, string> fallback) =>
+        texts.Concat(fallback.Where(f => !texts.ContainsKey(f.Key))).ToDictionary(StringComparer.Ordinal);
+
     /// <summary>The hash of texts, whatever their validity.</summary>
     public static string HashOf(IReadOnlyDictionary<string, string> texts) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Concat(texts.OrderBy(t => t.Key, StringComparer.Ordinal).Select(t => $"{t.Key}.yaml\n{t.Value.ReplaceLineEndings("\n")}\n")))));

@@ -23,7 +23,7 @@ internal sealed class ActivatePolicyKind(ActivePolicies active, Wakeups wakeups,
         if (version.ApprovedAt is not null) return "この版は、すでに承認されています。";
         if (fields["from"] is { Length: > 0 } from && JapaneseTime.EndOf(DateOnly.ParseExact(from, "yyyy-MM-dd", CultureInfo.InvariantCulture)) <= time.GetUtcNow()) return "発効日は、今日か今日より後の日にしてください。";
         if ((await work.AskAsync(PolicyVersions.LastApproved(), ct)) is [var last] && version.BasedOn != last) return "この提案の後に、別の変更が承認されました。いまの方針から提案を作り直してください。";
-        try { PolicySet.Of(active.Files, version.Texts); }
+        try { PolicySet.Of(active.Files, PolicySet.Complete(version.Texts, active.Newest.Texts)); }
         catch (PolicyException e) { return $"この版は使えません: {e.Message}"; }
         return null;
     }

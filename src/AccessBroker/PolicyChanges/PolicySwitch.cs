@@ -57,7 +57,7 @@ internal sealed partial class PolicySwitch(ActivePolicies active, Store store, L
     private async Task SwitchAsync(long number, CancellationToken ct)
     {
         var version = (await store.AskAsync(PolicyVersions.Find(number), ct))!;
-        try { active.Switch(PolicySet.Of(active.Files, version.Texts)); }
+        try { active.Switch(PolicySet.Of(active.Files, PolicySet.Complete(version.Texts, active.Newest.Texts))); }
         catch (PolicyException e)
         {
             // Approved by a node that knows other files: this one goes on as it was, and says so.

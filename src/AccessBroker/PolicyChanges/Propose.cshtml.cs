@@ -54,6 +54,6 @@ internal sealed class ProposeModel(Store store, ActivePolicies active, TimeProvi
     private async Task<PolicyVersion?> BaseAsync(string name, CancellationToken ct)
     {
         Name = name;
-        return await store.AskAsync(PolicyVersions.LastApproved(), ct) is [var last] && await store.AskAsync(PolicyVersions.Find(last), ct) is { } version && version.Texts.ContainsKey(name) ? version : null;
+        return await store.AskAsync(PolicyVersions.LastApproved(), ct) is [var last] && await store.AskAsync(PolicyVersions.Find(last), ct) is { } version && PolicySet.Complete(version.Texts, active.Newest.Texts) is var texts && texts.ContainsKey(name) ? version with { Texts = texts } : null;
     }
 }

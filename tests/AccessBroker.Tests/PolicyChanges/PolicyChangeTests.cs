@@ -154,6 +154,13 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
     }
 
     [Fact]
+    public void A_version_from_before_an_update_is_completed_by_the_files_that_came_with_it()
+    {
+        var complete = PolicySet.Complete(new Dictionary<string, string> { ["lockout"] = "decided" }, new Dictionary<string, string> { ["lockout"] = "shipped", ["new"] = "shipped" });
+        Assert.Equal(("decided", "shipped"), (complete["lockout"], complete["new"]));
+    }
+
+    [Fact]
     public void A_difference_says_what_goes_and_what_comes()
     {
         Assert.Equal([(' ', "a"), ('-', "b"), ('+', "x"), (' ', "c"), ('+', "d")], TextDifference.Of("a\nb\nc", "a\nx\nc\nd"));
