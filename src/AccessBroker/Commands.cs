@@ -53,10 +53,9 @@ internal static class Commands
                 return 0;
             case ["policies", "adopt"]:
                 await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
-                await using (var parts = Services(broker, hsm))
                 {
                     var texts = Policies.PolicySet.ReadDirectory(broker.PolicyDirectory);
-                    Policies.PolicySet.Of(parts.GetRequiredService<Policies.ActivePolicies>().Files, texts);
+                    Policies.PolicySet.Of(PolicyChanges.PolicyChangesSlice.AllFiles(broker.PolicyDirectory), texts);
                     await Console.Out.WriteLineAsync($"version {await PolicyChanges.PolicySwitch.AdoptAsync(owner, texts, "adopt", TimeProvider.System, ct)}");
                 }
                 return 0;
@@ -86,7 +85,7 @@ internal static class Commands
                 await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
                 using (var root = System.Security.Cryptography.X509Certificates.X509CertificateLoader.LoadCertificateFromFile(broker.MetadataRoot))
                 {
-                    var imported = await Passkeys.ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), await File.ReadAllBytesAsync(file, ct), root, broker.MetadataSigner, TimeProvider.System, ct);
+                    var imported = await Passkeys.ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), services.GetRequiredService<Sessions.LiveSessions>(), await File.ReadAllBytesAsync(file, ct), root, broker.MetadataSigner, TimeProvider.System, ct);
                     await Console.Out.WriteLineAsync($"number {imported.Number}, {imported.Models} models, next update {imported.NextUpdate:yyyy-MM-dd}; {imported.Revoked} enrolled keys revoked");
                 }
                 return 0;

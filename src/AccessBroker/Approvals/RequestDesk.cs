@@ -28,6 +28,8 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         public sealed record Closed : Outcome;
         /// <summary>Rules of separation forbid it.</summary>
         public sealed record Separated(IReadOnlyList<string> Rules, bool MayBeUnavoidable) : Outcome;
+        /// <summary>It must be confirmed with card and PIN first, for exactly this.</summary>
+        public sealed record Unconfirmed(ConfirmedOperation Operation) : Outcome;
     }
 
     private readonly Dictionary<string, RequestKind> _kinds = kinds.ToDictionary(k => k.Name, StringComparer.Ordinal);
@@ -65,7 +67,8 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         await RequestStore.AddAsync(work, kind, fields, reason, by, at, at + due, CancellationToken.None);
 
     /// <summary>Says yes as <paramref name="step"/>. With the last yes of a kind that nobody carries out, it takes effect.</summary>
-    public async Task<Outcome> ApproveAsync(PersonId by, long id, string step, string note, string? unavoidable, CancellationToken ct)
+    /// <param name="confirm">Takes the proof for exactly this operation, where the kind needs one; null: there is none.</param>
+    public async Task<Outcome> ApproveAsync(PersonId by, long id, string step, string note, string? unavoidable, CancellationToken ct, Func<UnitOfWork, ConfirmedOperation, Task<bool>>? confirm = null)
     {
         await using var work = await store.BeginAsync(ct);
         if (await RequestStore.LockAsync(work, id, ct) is not { } request || Kind(request.Kind) is not { } kind || kind.Steps.FirstOrDefault(s => s.Name == step) is not { } asked) return new Outcome.NotFound();
@@ -73,11 +76,15 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         if (may.Person is null || !await kind.MayApproveAsync(work, request, asked, may, ct)) return await NotPermittedAsync(work, asked.Operation, by, ct);
         if (request.State != "open" || request.Decisions.Any(d => d.Step == step)) return new Outcome.Closed();
         if (!await LeavesExecutorAsync(work, kind, request, by, ct)) return new Outcome.Problem("あなたが立ち会うと、実施できる人がいなくなります。ほかの人が立ち会ってください。");
-        var verdict = await separation.JudgeAsync(work, Act.Approve, may, new(request.RequestedBy.Value, request.Approvers, request.Subject?.Value), id, $"{kind.Title} {id}", unavoidable, ct);
-        if (verdict is Separation.Verdict.Forbidden forbidden) return await SeparatedAsync(work, kind, "approve", by, request, forbidden, ct);
+        var verdict = await separation.JudgeAsync(work, Act.Approve, may, new(request.RequestedBy.Value, request.Approvers, request.Subject?.Value), id, $"{kind.Title} {id}", kind.IsExceptionable ? unavoidable : null, ct);
+        if (verdict is Separation.Verdict.Forbidden forbidden) return await SeparatedAsync(work, kind, "approve", by, request, kind.IsExceptionable ? forbidden : forbidden with { MayBeUnavoidable = false }, ct);
+        var operation = kind.NeedsConfirmation ? ConfirmedOperation.Of(kind, request, "approve", step) : null;
+        if (operation is not null && (confirm is null || !await confirm(work, operation))) return new Outcome.Unconfirmed(operation);
         var now = time.GetUtcNow();
         RequestStore.Decide(work, id, step, by, now, note, ((Separation.Verdict.Allowed)verdict).Exception);
-        work.Record(Event(kind, "approve", HistoryOutcome.Done, by, id, request.Fields, step), now);
+        var entry = Event(kind, "approve", HistoryOutcome.Done, by, id, request.Fields, step);
+        // What was confirmed can be proven later: the hash stands beside the proof in the history.
+        work.Record(operation is null ? entry : entry with { Details = entry.Details.Append(new("confirmed", operation.Hash)).ToDictionary() }, now);
         if (kind.Steps.All(s => s.Name == step || request.Decisions.Any(d => d.Step == s.Name)))
         {
             RequestStore.Move(work, id, kind.IsExecuted ? "approved" : "done", kind.IsExecuted ? null : now);
@@ -166,7 +173,8 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
     {
         if (!kind.IsExecuted || !kind.NeedsSecondPerson) return true;
         var executors = await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(kind.ExecuteOperation)], time.GetUtcNow()), ct);
-        return executors.Exists(e => e.Id != approver && !request.Approvers.Contains(e.Id.Value) && (e.Id != request.RequestedBy || kind.RequesterMayExecute) && e.Id != request.Subject);
+        // Whoever could not carry it out takes nobody away. Who asked, or whom it is about, may still have to, by an exception.
+        return !executors.Exists(e => e.Id == approver) || executors.Exists(e => e.Id != approver && !request.Approvers.Contains(e.Id.Value));
     }
 
     /// <summary>Could this person say yes to some open step, or carry it out.</summary>

@@ -78,6 +78,10 @@ public abstract class RequestKind
     public virtual IReadOnlyList<ApprovalStep> Steps => [];
     /// <summary>True when somebody carries it out after the last yes; false: it takes effect with the last yes. Default: true.</summary>
     public virtual bool IsExecuted => true;
+    /// <summary>False where no reason opens a rule of separation. Default: true, as approvals.yaml says.</summary>
+    public virtual bool IsExceptionable => true;
+    /// <summary>True when a yes, and the carrying out, is confirmed with card and PIN (or an attested passkey) at that moment. Default: false.</summary>
+    public virtual bool NeedsConfirmation => false;
     /// <summary>True when an approver is the second person who watches the work. Default: false.</summary>
     public virtual bool NeedsSecondPerson => false;
     /// <summary>True when who asked may carry it out: somebody else has confirmed it. Default: false.</summary>

@@ -13,9 +13,11 @@ namespace AccessBroker.Approvals;
 
 /// <summary>One request: what it will do, who decides, and the buttons of whoever may press them.</summary>
 [Authorize, Audited("approvals.decide")]
-internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permissions permissions, IEnumerable<IFieldOptions> options, TimeProvider time) : PageModel
+internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permissions permissions, IEnumerable<IFieldOptions> options, IConfirmation confirmation, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(64)] public string? Step { get; set; }
+    /// <summary>The proof for the act that comes next; from the query after the sign-in for it.</summary>
+    [BindProperty(SupportsGet = true), StringLength(100)] public string? Confirmed { get; set; }
     [BindProperty, StringLength(1000)] public string? Note { get; set; }
     [BindProperty, StringLength(1000)] public string? Unavoidable { get; set; }
 
@@ -42,6 +44,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
 
     public async Task<IActionResult> OnGetAsync(long id, CancellationToken ct)
     {
+        if (Confirmed is not null) (Succeeded, Message) = (true, "本人を確かめました。5分以内に、下のボタンで承認してください。");
         if (Request.Query.ContainsKey("filed")) (Succeeded, Message) = (true, "申請を受け付けました。次に処理する人に知らせました。");
         return await LoadAsync(id, ct) ?? Page();
     }
@@ -51,7 +54,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         var by = PersonId.Of(User);
         var outcome = act switch
         {
-            "approve" => await desk.ApproveAsync(by, id, Step ?? "", Note ?? "", Unavoidable, ct),
+            "approve" => await desk.ApproveAsync(by, id, Step ?? "", Note ?? "", Unavoidable, ct, (work, operation) => confirmation.TakeAsync(work, HttpContext, Confirmed, operation, by, ct)),
             "execute" => await desk.ExecuteAsync(by, id, Note ?? "", Unavoidable, ct),
             "refuse" => await desk.RefuseAsync(by, id, Note ?? "", ct),
             "withdraw" => await desk.WithdrawAsync(by, id, ct),
@@ -61,6 +64,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         {
             case RequestDesk.Outcome.NotFound: return NotFound();
             case RequestDesk.Outcome.NotPermitted: return Forbid();
+            case RequestDesk.Outcome.Unconfirmed unconfirmed: return Redirect(await confirmation.AskAsync(HttpContext, unconfirmed.Operation, $"/requests/{id}", ct));
             case RequestDesk.Outcome.Done: (Succeeded, Message) = (true, act switch { "approve" => "承認しました。", "execute" => "実施しました。", "refuse" => "認めないことにしました。", _ => "取り下げました。" }); break;
             case RequestDesk.Outcome.Closed: (Message, Response.StatusCode) = ("この申請は、すでに処理されたか、この操作ができない状態です。", StatusCodes.Status409Conflict); break;
             case RequestDesk.Outcome.Problem problem: (Message, Response.StatusCode) = (problem.Sentence, StatusCodes.Status422UnprocessableEntity); break;

@@ -79,6 +79,8 @@ public sealed record AssurancePolicy : IPolicy
             if (name is "my-number" && segment.Methods.Contains(Method.Password)) yield return "segments.my-number.methods must not hold password (IDN-20, PWD-06)";
             if (!segment.Methods.Contains(Method.Card)) yield return $"segments.{name}.methods must hold card: it is what everybody has";
         }
+        if (!Privileged.Methods.Contains(Method.Card)) yield return "privileged.methods must hold card: whoever has no key yet could not get in to enrol one";
+        foreach (var (client, acr) in Clients.Where(c => c.Value == Acr.OneFactor)) yield return $"clients.{client} must be multi, card or privileged, but is {acr}: two categories everywhere (IDN-01)";
         if (Privileged.Methods.Count == 0 || Privileged.Methods.Except([Method.Card, Method.Passkey]).Any()) yield return "privileged.methods may hold card and passkey only: stronger on every axis (PWD-08)";
         foreach (var problem in PolicyFiles.OutOfRange("privileged.max-age", Privileged.MaxAge, TimeSpan.FromMinutes(1), TimeSpan.FromMinutes(30))) yield return problem;
         foreach (var problem in PolicyFiles.OutOfRange("risk.failures", Risk.Failures, 1, 20)) yield return problem;

@@ -21,6 +21,10 @@ public static class AcrNames
     public static readonly IReadOnlyList<string> All = [.. Enum.GetValues<Acr>().Select(Name)];
     /// <summary>urn:accessbroker:acr:single, …</summary>
     public static string Name(this Acr acr) => Prefix + acr switch { Acr.OneFactor => "single", Acr.Multi => "multi", Acr.Card => "card", _ => "privileged" };
+    /// <summary>What a session's <c>acr</c> is worth now: "privileged" means lately, and falls back to what was proven.</summary>
+    public static string At(string acr, IReadOnlyCollection<string> amr, TimeSpan age, TimeSpan mostAge) =>
+        acr == Name(Acr.Privileged) && age > mostAge ? Name(Factors.OfAmr(amr).Contains(Proof.CardPin) ? Acr.Card : Acr.Multi) : acr;
+
     /// <summary>Null: no value of ours.</summary>
     public static Acr? Parse(string name) => Enum.GetValues<Acr>().Cast<Acr?>().FirstOrDefault(a => a!.Value.Name() == name);
 }

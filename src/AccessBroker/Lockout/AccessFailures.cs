@@ -45,6 +45,9 @@ public sealed partial class AccessFailures(Active<LockoutPolicy> policy, Candida
     /// <summary>A success clears this person's own failures at this terminal: not the terminal's, not those elsewhere, and no colleague's. <clause>MIC 6.2(4)</clause></summary>
     public static void Clear(UnitOfWork work, PersonId person, TerminalId terminal) => LockoutStore.Clear(work, LockoutStore.OperatorAtTerminal(person, terminal));
 
+    /// <summary>Failures of this person everywhere within the window of its counter.</summary>
+    public Question<int> FailuresOf(PersonId person) => LockoutStore.Find(LockoutStore.Operator(person), Privileged).Select(c => c?.Failures.Count(f => c.Now - f < policy.Now.Operator.Window) ?? 0);
+
     /// <summary>Further failures of this person at this terminal until it is locked for them, at least 1.</summary>
     public async Task<int> LeftAsync(UnitOfWork work, PersonId person, TerminalId terminal, CancellationToken ct)
     {

@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using AccessBroker.Assurance;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Keys;
@@ -13,7 +14,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/token</c>: a code becomes an access token and an ID token (OpenID Connect Core §3.1.3). One C_Sign per call.</summary>
-internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, RefreshTokens refresh, Active<SessionsPolicy> policy, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, RefreshTokens refresh, Active<SessionsPolicy> policy, Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     private sealed record Code(string Session, string Client, string RedirectUri, string? Nonce, string Challenge, string Scope, bool Fresh);
 
@@ -132,7 +133,7 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
             ["exp"] = (now + policy.Now.IdToken).ToUnixTimeSeconds(),
             ["iat"] = now.ToUnixTimeSeconds(),
             ["auth_time"] = session.AuthTime.ToUnixTimeSeconds(),
-            ["acr"] = session.Acr,
+            ["acr"] = AcrNames.At(session.Acr, session.Amr, now - session.AuthTime, assurance.Now.Privileged.MaxAge),
             ["amr"] = session.Amr,
             ["sid"] = session.Id.Value,
             // §3.1.3.6: the left half of the hash of the access token.

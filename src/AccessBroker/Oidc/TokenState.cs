@@ -1,3 +1,4 @@
+using AccessBroker.Assurance;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Primitives;
@@ -7,7 +8,7 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/introspect</c> (RFC 7662) and <c>/connect/revoke</c> (RFC 7009): what a token is worth at this moment, and making it worth nothing.</summary>
-internal sealed class TokenState(Store store, ClientAuthentication authentication, LiveSessions sessions, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class TokenState(Store store, ClientAuthentication authentication, LiveSessions sessions, Policies.Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     private sealed record Access(string Session, string Client, string Scope, DateTimeOffset ExpiresAt);
 
@@ -30,7 +31,7 @@ internal sealed class TokenState(Store store, ClientAuthentication authenticatio
             sid = session.Id.Value,
             terminal = session.Terminal.Value,
             token_type = "Bearer",
-            acr = session.Acr,
+            acr = AcrNames.At(session.Acr, session.Amr, time.GetUtcNow() - session.AuthTime, assurance.Now.Privileged.MaxAge),
             auth_time = session.AuthTime.ToUnixTimeSeconds(),
             exp = access.ExpiresAt.ToUnixTimeSeconds(),
             iss = options.Issuer,

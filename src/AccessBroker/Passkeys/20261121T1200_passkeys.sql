@@ -12,6 +12,7 @@ create table passkeys.keys (
     sign_count      bigint not null,
     aaguid          uuid not null,
     attestation     text not null check (attestation in ('none', 'self', 'certified')),
+    chain           bytea[] not null default '{}',     -- of its attestation, judged anew with each metadata file
     trusted         boolean not null,                  -- its model is in the metadata, not revoked, and vouched for
     backup_eligible boolean not null,
     backed_up       boolean not null,

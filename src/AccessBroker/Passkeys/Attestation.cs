@@ -99,6 +99,12 @@ internal static class Attestation
     internal static bool IsTrusted(IReadOnlyList<byte[]> x5c, IReadOnlyList<byte[]> anchors, DateTimeOffset at)
     {
         if (x5c.Count == 0) return false;
+        try { return LeadsTo(x5c, anchors, at); }
+        catch (CryptographicException) { return false; }
+    }
+
+    private static bool LeadsTo(IReadOnlyList<byte[]> x5c, IReadOnlyList<byte[]> anchors, DateTimeOffset at)
+    {
         using var leaf = X509CertificateLoader.LoadCertificate(x5c[0]);
         if (at < leaf.NotBefore || at > leaf.NotAfter) return false;
         foreach (var raw in anchors)

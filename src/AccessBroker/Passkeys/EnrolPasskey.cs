@@ -54,10 +54,10 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
         {
             var card = CardId.Parse(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
             var model = await work.AskAsync(PasskeyRegister.FindModel(answer!.Attested.Aaguid), ct);
-            var trusted = answer.Attested.Kind == AttestationKind.Certified && model is { Revoked: false };
+            var trusted = answer.Attested.Kind == AttestationKind.Certified && model is { Revoked: false } && Attestation.IsTrusted(answer.Attested.Chain, model.Anchors, now);
             var called = name?.Trim() is { Length: > 0 and <= 100 } given && FreeText.Fits(given) ? given : model?.Description is { Length: > 0 and <= 100 } known ? known : "パスキー";
             await CardRegister.AddMediumAsync(work, card, session.Person, "fido-key", answer.Attested.Aaguid.ToString("D"), "登録(本人)", now, ct);
-            PasskeyRegister.Add(work, new(card, session.Person, answer.CredentialId, answer.PublicKey, answer.SignCount, answer.Attested.Aaguid, answer.Attested.Kind.ToString().ToLowerInvariant(), trusted, answer.BackupEligible, answer.BackedUp, answer.Transports, called, now, null));
+            PasskeyRegister.Add(work, new(card, session.Person, answer.CredentialId, answer.PublicKey, answer.SignCount, answer.Attested.Aaguid, answer.Attested.Kind.ToString().ToLowerInvariant(), trusted, answer.BackupEligible, answer.BackedUp, answer.Transports, called, now, null) { Chain = answer.Attested.Chain });
             entry = entry with { Outcome = HistoryOutcome.Done, Card = card };
         }
         work.Record(entry, now);
@@ -67,6 +67,8 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
 
     private async Task<Outcome> JudgeAsync(UnitOfWork work, LiveSession session, RegisteredKey key, CancellationToken ct)
     {
+        if (await work.AskAsync(CardRegister.Find(session.Card), ct) is { TemporaryUntil: not null }) return new("passkeys.temporary-card", "当日限りのカードでは、キーを登録できません。");
+        await PasskeyRegister.LockModelsAsync(work, alone: false, ct);
         // One at a time per person: the limit is a limit.
         await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtextextended({session.Person}, 5))", ct);
         var (own, known, model) = (PasskeyRegister.OfPerson(session.Person), PasskeyRegister.FindByCredential(key.CredentialId), PasskeyRegister.FindModel(key.Attested.Aaguid));

@@ -35,6 +35,8 @@ public sealed class PasskeySignIn(Active<PasskeysPolicy> policy, Candidates cand
     {
         if (await PasskeyRegister.TakeAsync(work, id, "sign-in", transaction, ct) is not { } state) return (null, "sign-in.passkey-ceremony-over");
         if (PasskeyCeremony.CredentialIdOf(credential) is not { } credentialId || await work.AskAsync(PasskeyRegister.FindByCredential(credentialId), ct) is not { } key) return (null, "sign-in.passkey-unknown");
+        // The city may have decided otherwise since it was enrolled.
+        if (!policy.Now.Allows(key.Aaguid) || await work.AskAsync(PasskeyRegister.FindModel(key.Aaguid), ct) is { Revoked: true }) return (null, "sign-in.passkey-model-refused");
         var user = new PasskeyUser(await PasskeyRegister.HandleAsync(work, key.Person, ct), key.Name, [EnrolPasskey.Info(key)]);
         if (await PasskeyCeremony.Of(options).AssertAsync(user, credential.GetRawText(), state, context) is not { } counter) return (null, "sign-in.passkey-not-proven");
         var now = time.GetUtcNow();

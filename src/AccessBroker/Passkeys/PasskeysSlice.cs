@@ -14,7 +14,7 @@ internal static class PasskeysSlice
     internal static void AddPasskeys(this IServiceCollection services, string policyDirectory)
     {
         services.AddPolicy<PasskeysPolicy>(policyDirectory, "passkeys");
-        services.AddSingleton<EnrolPasskey>().AddSingleton<PasskeySignIn>();
+        services.AddSingleton<EnrolPasskey>().AddSingleton<PasskeySignIn>().AddSingleton<IHealthReport, MetadataHealth>();
         services.AddSingleton(new MenuEntry("自分のパスキー", "/passkeys", 11, []));
         services.AddSingleton(new Sweep("delete from passkeys.ceremonies where ctid in (select ctid from passkeys.ceremonies where expires_at < clock_timestamp() - interval '1 hour' limit 500)"));
     }

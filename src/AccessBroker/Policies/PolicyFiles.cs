@@ -32,6 +32,7 @@ public static partial class PolicyFiles
         .WithEnumNamingConvention(HyphenatedNamingConvention.Instance)
         .WithDuplicateKeyChecking()
         .WithEnforceRequiredMembers()
+        .WithEnforceNullability()
         .WithTypeConverter(new Durations())
         .Build();
 
@@ -49,7 +50,10 @@ public static partial class PolicyFiles
         T policy;
         try { policy = Yaml.Deserialize<T>(text) ?? throw new PolicyException($"{name}: empty"); }
         catch (YamlException e) { throw new PolicyException($"{name}: {e.Message} {e.InnerException?.Message}".TrimEnd(), e); }
-        var problems = policy.Problems().ToList();
+        List<string> problems;
+        try { problems = [.. policy.Problems()]; }
+        // An element that is empty inside a list or a table: the reader does not see it, the rules stumble over it.
+        catch (Exception e) when (e is NullReferenceException or ArgumentException) { throw new PolicyException($"{name}: a value is missing in a list or table", e); }
         return problems.Count == 0 ? policy : throw new PolicyException($"{name}: {string.Join("; ", problems)}");
     }
 

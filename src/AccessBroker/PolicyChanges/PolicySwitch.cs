@@ -57,24 +57,47 @@ internal sealed partial class PolicySwitch(ActivePolicies active, Store store, L
     private async Task SwitchAsync(long number, CancellationToken ct)
     {
         var version = (await store.AskAsync(PolicyVersions.Find(number), ct))!;
-        try { active.Switch(PolicySet.Of(active.Files, PolicySet.Complete(version.Texts, active.Newest.Texts))); }
-        catch (PolicyException e)
+        if (Read(version) is { } set) active.Switch(set);
+        else
         {
-            // Approved by a node that knows other files: this one goes on as it was, and says so.
             _refused = number;
-            Refused(log, number, e.Message);
             await store.RecordAsync(new("policies.refuse", HistoryOutcome.Refused, "policies.not-understood") { Details = new Dictionary<string, string> { ["version"] = $"{number}", ["node"] = options.Node } }, time.GetUtcNow(), ct);
+            // This node goes on as it was; one that has just started takes the newest that it can read, and never files that nobody approved.
+            if (_version > 0) return;
+            active.Switch((await store.AskAsync(PolicyVersions.Former(number), ct)).Select(Read).FirstOrDefault(s => s is not null)
+                ?? throw new PolicyException($"version {number} of the policies cannot be used by this version of AccessBroker, nor any former one; put files that it can read into {options.PolicyDirectory} and run 'AccessBroker policies adopt'"));
             return;
         }
+        await using (var work = await store.BeginAsync(ct))
+        {
+            // Whoever comes first ends what lived by the former version; on the first day nothing did. Never back to an older one.
+            var first = await work.ExecuteAsync($"insert into policy_changes.in_force (version) values ({number}) on conflict (one_row) do nothing", ct) == 1;
+            if (first || await work.ExecuteAsync($"update policy_changes.in_force set version = {number} where version < {number}", ct) == 1)
+            {
+                if (!first) foreach (var one in await sessions.EndWithinAsync(work, SessionFilter.Everything, "sessions.policy-changed")) work.Record(one.Event, one.At);
+                work.Record(new("policies.changed", HistoryOutcome.Done) { Details = new Dictionary<string, string> { ["version"] = $"{number}", ["hash"] = version.Hash, ["node"] = options.Node } }, time.GetUtcNow());
+                await work.CommitAsync(ct);
+            }
+        }
+        // Only now: what failed above is tried again at the next turn.
         _version = number;
         Switched(log, number, version.Hash[..12]);
-        await using var work = await store.BeginAsync(ct);
-        // Whoever comes first ends what lived by the former version; on the first day nothing did.
-        var first = await work.ExecuteAsync($"insert into policy_changes.in_force (version) values ({number}) on conflict (one_row) do nothing", ct) == 1;
-        if (!first && await work.ExecuteAsync($"update policy_changes.in_force set version = {number} where version <> {number}", ct) == 0) return;
-        if (!first) foreach (var one in await sessions.EndWithinAsync(work, SessionFilter.Everything, "sessions.policy-changed")) work.Record(one.Event, one.At);
-        work.Record(new("policies.changed", HistoryOutcome.Done) { Details = new Dictionary<string, string> { ["version"] = $"{number}", ["hash"] = version.Hash, ["node"] = options.Node } }, time.GetUtcNow());
-        await work.CommitAsync(ct);
+    }
+
+    /// <summary>Null: this software cannot use it, or its text is not what was hashed.</summary>
+    private PolicySet? Read(PolicyVersion version)
+    {
+        if (PolicySet.HashOf(version.Texts) != version.Hash)
+        {
+            Refused(log, version.Id, "the text does not fit its hash");
+            return null;
+        }
+        try { return PolicySet.Of(active.Files, PolicySet.Complete(version.Texts, active.Newest.Texts)); }
+        catch (PolicyException e)
+        {
+            Refused(log, version.Id, e.Message);
+            return null;
+        }
     }
 
     /// <summary>Files that are no version anybody approved.</summary>
@@ -83,9 +106,10 @@ internal sealed partial class PolicySwitch(ActivePolicies active, Store store, L
         string hash;
         try { hash = PolicySet.HashOf(PolicySet.ReadDirectory(options.PolicyDirectory)); }
         catch (PolicyException) { hash = "unreadable"; }
-        var differs = !await store.AskAsync(PolicyVersions.IsApproved(hash), ct);
+        var differs = !await store.AskAsync(PolicyVersions.IsOnRecord(hash, _version), ct);
         _looked = time.GetTimestamp();
         _differs = differs;
+        if (!differs) _differing = null;
         if (!differs || hash == _differing) return;
         await store.RecordAsync(new("policies.look", HistoryOutcome.Refused, "policies.file-differs") { Details = new Dictionary<string, string> { ["node"] = options.Node, ["hash"] = hash, ["version"] = $"{_version}" } }, time.GetUtcNow(), ct);
         _differing = hash;
@@ -97,11 +121,11 @@ internal sealed partial class PolicySwitch(ActivePolicies active, Store store, L
     {
         await using var work = await store.BeginAsync(ct);
         await PolicyVersions.LockAsync(work, ct);
-        if (reason == "最初の日" && await work.AskAsync(PolicyVersions.NumberInForce(), ct) is [var already]) return already;
-        var now = time.GetUtcNow();
         var before = await work.AskAsync(PolicyVersions.LastApproved(), ct);
-        var id = await PolicyVersions.AddAsync(work, texts, before is [var last] ? last : null, "setup", reason, now, ct);
-        await PolicyVersions.ApproveAsync(work, id, "setup", now, DateTimeOffset.UnixEpoch < now ? now.AddMilliseconds(-1) : now, ct);
+        if (before is [var last] && (reason == "最初の日" || (await work.AskAsync(PolicyVersions.Find(last), ct))!.Hash == PolicySet.HashOf(texts))) return last;
+        var now = time.GetUtcNow();
+        var id = await PolicyVersions.AddAsync(work, texts, before is [var based] ? based : null, "setup", reason, now, ct);
+        await PolicyVersions.ApproveAsync(work, id, "setup", null, ct);
         work.Record(new("policies.adopt", HistoryOutcome.Done) { Details = new Dictionary<string, string> { ["version"] = $"{id}", ["hash"] = PolicySet.HashOf(texts) } }, now);
         await work.CommitAsync(ct);
         return id;

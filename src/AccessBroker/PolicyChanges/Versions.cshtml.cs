@@ -1,5 +1,6 @@
 using AccessBroker.Authorization;
 using AccessBroker.Database;
+using AccessBroker.History;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
@@ -10,7 +11,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace AccessBroker.PolicyChanges;
 
 /// <summary>The policies in force, all versions, and what a proposal would change.</summary>
-[Authorize("policies.read")]
+[Authorize("policies.read"), Audited("policies.cancel")]
 internal sealed class VersionsModel(Store store, ActivePolicies active, Permissions permissions, TimeProvider time) : PageModel
 {
     public PolicyVersion? Shown { get; private set; }
@@ -24,7 +25,24 @@ internal sealed class VersionsModel(Store store, ActivePolicies active, Permissi
     private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
 
     public string Name(string? id) => id is null ? "" : id == "setup" ? "初期設定" : _names.GetValueOrDefault(id, id);
-    public string StateOf(PolicyVersion version) => version.Id == InForce ? "有効" : version.ApprovedAt is null ? "提案" : version.EffectiveFrom > time.GetUtcNow() ? "承認済み(発効待ち)" : "以前の版";
+    public string StateOf(PolicyVersion version) => version.CancelledAt is not null ? "取りやめ" : version.Id == InForce ? "有効" : version.ApprovedAt is null ? "提案" : version.EffectiveFrom > time.GetUtcNow() ? "承認済み(発効待ち)" : "以前の版";
+
+    public string? Message { get; private set; }
+
+    /// <summary>An approved version is withdrawn before its day: nothing in force changes, so one person is enough.</summary>
+    public async Task<IActionResult> OnPostAsync(long id, CancellationToken ct)
+    {
+        await using (var work = await store.BeginAsync(ct))
+        {
+            var allowed = (await permissions.OfAsync(work, PersonId.Of(User), ct)).Allows("policies.request-activate");
+            var done = allowed && await PolicyVersions.CancelAsync(work, id, PersonId.Of(User).Value, ct);
+            work.Record(new("policies.cancel", done ? HistoryOutcome.Done : HistoryOutcome.Refused, done ? "" : allowed ? "policies.not-waiting" : "authorization.not-permitted") { Person = PersonId.Of(User), Details = new Dictionary<string, string> { ["version"] = $"{id}" } }, time.GetUtcNow());
+            await work.CommitAsync(ct);
+            if (!allowed) return Forbid();
+            Message = done ? "取りやめました。" : "この版は、発効を待っていません。";
+        }
+        return await OnGetAsync(id, ct);
+    }
 
     public async Task<IActionResult> OnGetAsync(long? id, CancellationToken ct)
     {

@@ -51,6 +51,9 @@ public sealed partial class LiveSessions(Store store, Active<SessionsPolicy> pol
     private LiveSession? Judge(LiveSession session) =>
         leases.Denies(session) ? null : session.Unconfirmed || leases.IsUnsureOf(session) ? throw new PresenceUnknownException() : session;
 
+    /// <summary>Has the person ever signed in at this terminal.</summary>
+    public static Question<bool> HasBeenAt(PersonId person, TerminalId terminal) => Question.Any($"select 1 from sessions.sessions where person = {person} and terminal = {terminal} limit 1");
+
     /// <summary>How many sessions have begun and not ended.</summary>
     public static Question<long> Count() => Question.All($"select count(*) from sessions.sessions where ended_at is null", r => r.GetInt64(0)).Select(r => r[0]);
 

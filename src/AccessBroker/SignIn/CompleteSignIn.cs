@@ -1,16 +1,20 @@
+using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Lockout;
 using AccessBroker.People;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using AccessBroker.Terminals;
+using AccessBroker.Web;
 using Npgsql;
 
 namespace AccessBroker.SignIn;
 
 /// <summary>Cookie and code meet: the browser that opened the transaction brings the code its terminal was given. Then the session starts.</summary>
-internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups wakeups, TimeProvider time)
+internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups wakeups, Active<AssurancePolicy> assurance, Active<LockoutPolicy> lockout, BrokerOptions options, TimeProvider time)
 {
     internal sealed record Posted(string Code);
 
@@ -52,7 +56,9 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
     {
         var (card, person, grant) = (CardRegister.FindForUse(transaction.Card!.Value), PeopleRegister.FindValid(transaction.Person!.Value, time.GetUtcNow()), TerminalRegister.HasGrant(transaction.Terminal!.Value, transaction.Person.Value, time.GetUtcNow()));
         await work.AskAsync(ct, card, person, grant);
-        return card.Answer is not { Usable: true } ? $"sign-in.card-{card.Answer?.State ?? "unknown"}" : card.Answer.TemporaryUntil <= time.GetUtcNow() ? "sign-in.card-expired" : card.Answer.FirstPinUntil is not null ? "sign-in.first-pin-not-set" : person.Answer is null ? "sign-in.person-not-valid" : grant.Answer ? null : "sign-in.no-grant";
+        return card.Answer is not { Usable: true } ? $"sign-in.card-{card.Answer?.State ?? "unknown"}" : card.Answer.TemporaryUntil <= time.GetUtcNow() ? "sign-in.card-expired" : card.Answer.FirstPinUntil is not null ? "sign-in.first-pin-not-set" : person.Answer is null ? "sign-in.person-not-valid" : !grant.Answer ? "sign-in.no-grant"
+            // By the policies of this moment: they may have changed since the proof.
+            : AssuranceRule.Judge(new(Factors.OfAmr(transaction.Amr), transaction.Attested, TimeSpan.Zero), assurance.Now.Needed(options.Segment, transaction.Client, transaction.Wanted, person.Answer.Roles.Any(lockout.Now.Privileged.Roles.Contains))).Enough ? null : "sign-in.factor-missing";
     }
 
     /// <summary>Two sign-ins of one person, or at one terminal, met at the commit: the other one won, and nothing of this one was written.</summary>
@@ -81,10 +87,10 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
     private static Task<Taken?> TakeAsync(UnitOfWork work, string id, string code, CancellationToken ct) => work.FindAsync<Taken>($"""
         update sign_in.transactions set state = 'completed', code_hash = null, changed_at = clock_timestamp()
         where id = {id} and state = 'proven' and code_hash = {Secret.Hash(code)} and code_expires_at > clock_timestamp()
-        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, browser_hash
+        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation, browser_hash
         """, r =>
         {
-            var (transaction, expected) = (TransactionStore.Read(r), r.GetFieldValue<byte[]>(18));
+            var (transaction, expected) = (TransactionStore.Read(r), r.GetFieldValue<byte[]>(19));
             return new(transaction, (browser, address) => Secret.Same(browser, expected) && address == transaction.Address);
         }, ct);
 

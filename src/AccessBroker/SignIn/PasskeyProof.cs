@@ -8,6 +8,7 @@ using AccessBroker.Passkeys;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
+using AccessBroker.Sessions;
 using AccessBroker.Terminals;
 using AccessBroker.Web;
 
@@ -17,7 +18,7 @@ namespace AccessBroker.SignIn;
 /// Sign-in with a passkey: the terminal's agent has claimed the page's handle, so that terminal and browser are known to be together; then the key
 /// answers the page. The session leases the terminal like any other. <clause>MIC 3(1)②(ア)</clause>
 /// </summary>
-internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, PasskeySignIn passkeys, AccessFailures failures, Active<SignInPolicy> policy, TimeProvider time)
+internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, PasskeySignIn passkeys, AccessFailures failures, Active<SignInPolicy> policy, Active<AssurancePolicy> assurance, TimeProvider time)
 {
     /// <param name="Ceremony">The id that came with the options.</param>
     /// <param name="Credential">PublicKeyCredential.toJSON().</param>
@@ -58,7 +59,7 @@ internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, Passk
         catch (TerminalRequestException) { return Problems.Json(StatusCodes.Status403Forbidden, "sign-in.refused", "サインインできませんでした。"); }
         AccessFailures.Clear(work, proven!.Person, terminal.Id);
         var code = Secret.New(16);
-        TransactionStore.Prove(work, transaction, proven.Card, proven.Person, attempt.Proofs, proven.Attested, code, policy.Now.CodeLifetime);
+        TransactionStore.Prove(work, transaction, proven.Card, proven.Person, attempt.Proofs, proven.Attested, attempt.Needed, code, policy.Now.CodeLifetime);
         steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, "sign-in.passkey", HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);
@@ -72,8 +73,9 @@ internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, Passk
         // A signature was tried: a refusal counts for the terminal, as with cards.
         var bare = new SignInAttempt(work, attached, transaction) { Signature = [1], TerminalStands = attached.Terminal.InUse, TerminalLock = terminalLock };
         if (proven is null) return bare;
+        var (known, failed) = (LiveSessions.HasBeenAt(proven.Person, terminal), failures.FailuresOf(proven.Person));
         var (card, person, grant, here, everywhere) = (CardRegister.FindForUse(proven.Card), PeopleRegister.FindValid(proven.Person, now), TerminalRegister.HasGrant(terminal, proven.Person, now), failures.LockOf(proven.Person, terminal), failures.LockOf(proven.Person));
-        await work.AskAsync(ct, card, person, grant, here, everywhere);
+        await work.AskAsync(ct, card, person, grant, here, everywhere, known, failed);
         return new(work, attached, transaction)
         {
             Signature = [1],
@@ -83,6 +85,7 @@ internal sealed class PasskeyProof(SignInSteps steps, SignInChecks checks, Passk
             Person = person.Answer,
             MaySitHere = grant.Answer,
             PersonLock = here.Answer ?? everywhere.Answer,
+            IsRisky = assurance.Now.Risk is var risk && ((risk.NewTerminal && !known.Answer) || failed.Answer >= risk.Failures || risk.IsOdd(TimeOnly.FromDateTime(JapaneseTime.ToLocal(now).DateTime))),
             Proofs = [Proof.Passkey],
             Attested = proven.Attested,
         };

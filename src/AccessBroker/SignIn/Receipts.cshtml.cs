@@ -59,6 +59,8 @@ internal sealed class ReceiptsModel(Store store, TimeProvider time) : PageModel
         "sign-in.outside-hours" => ("サインインできる時間帯ではありません。", "時間帯は sign-in.yaml で決められています。", null),
         "sign-in.browser-elsewhere" => ("画面を開いた端末と、カードを入れた端末が違います。", "カードを入れた端末で、業務システムの画面を開き直してください。", null),
         "sign-in.passkey-unknown" => ("登録のないパスキーです。", "本人の「自分のパスキー」に登録があるか確かめてください。", null),
+        "sign-in.passkey-model-refused" => ("このキーの機種は、いまは使えません。", "カードでサインインし、別の機種のキーを登録してください。", null),
+        "sign-in.factor-missing" => ("この業務に必要な認証手段が足りませんでした。", "カードと暗証番号でサインインしてください。", null),
         "sign-in.passkey-ceremony-over" => ("パスキーの操作が時間切れになりました。", "もう一度始めてください。", null),
         "sign-in.passkey-not-proven" => ("パスキーの応答が確かめられませんでした。", "キーの本人確認(指紋・暗証番号)を行って、もう一度始めてください。続くときは、キーを登録し直してください。", null),
         "sign-in.passkey-cloned" => ("パスキーのカウンターが逆行しました。複製された疑いがあり、一時停止しました。", "情報セキュリティ管理者へ連絡し、キーの現物を確かめてください。", "/incidents"),

@@ -41,6 +41,10 @@ internal sealed class SignInAttempt(UnitOfWork work, AttachedTerminal attached, 
     internal IReadOnlyCollection<Proof> Proofs { get; set; } = [];
     /// <summary>The passkey's model is known and trusted.</summary>
     internal bool Attested { get; init; }
+    /// <summary>An odd hour, a terminal the person has never used, or many failures: may only raise what is needed.</summary>
+    internal bool IsRisky { get; init; }
+    /// <summary>Set by the check of factors: what segment, relying party and request asked for.</summary>
+    internal Acr Needed { get; set; } = Acr.Multi;
     /// <summary>Set by the check of factors: the methods of which one is still needed.</summary>
     internal string Missing { get; set; } = "";
 

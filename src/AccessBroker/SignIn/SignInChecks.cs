@@ -98,13 +98,14 @@ internal sealed class SignInChecks
     private static Task<string?> PersonIsNotLocked(SignInAttempt a, CancellationToken ct) => Task.FromResult((a.Lock = a.PersonLock)?.Reason);
 
     /// <summary>What is privileged is short: with a clock that is wrong nobody knows how short. <clause>MOJ 第5-3(8)</clause></summary>
-    private Task<string?> ClockIsExact(SignInAttempt a, CancellationToken ct) => Task.FromResult(a.Transaction.Wanted == Acr.Privileged && !_clock.IsExact ? "sign-in.clock-not-exact" : null);
+    private Task<string?> ClockIsExact(SignInAttempt a, CancellationToken ct) => Task.FromResult(_assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted).Acr == Acr.Privileged && !_clock.IsExact ? "sign-in.clock-not-exact" : null);
 
     /// <summary>Categories are counted, and segment, relying party and person say how many of which are needed. <clause>MIC 3(1)②(ア), 6.2(1)③(オ)</clause></summary>
     private Task<string?> FactorsAreEnough(SignInAttempt a, CancellationToken ct)
     {
+        a.Needed = _assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted).Acr;
         var privileged = a.Person!.Roles.Any(_lockout.Now.Privileged.Roles.Contains);
-        var verdict = AssuranceRule.Judge(new(a.Proofs, a.Attested, TimeSpan.Zero), _assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted, privileged));
+        var verdict = AssuranceRule.Judge(new(a.Proofs, a.Attested, TimeSpan.Zero), _assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted, privileged, a.IsRisky));
         if (verdict.Enough) return Task.FromResult<string?>(null);
         a.Missing = verdict.Missing.Contains(Method.Card) ? "card" : verdict.Missing.Count > 0 ? "passkey" : "other";
         return Task.FromResult<string?>("sign-in.factor-missing");

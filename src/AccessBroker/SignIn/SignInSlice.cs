@@ -17,7 +17,7 @@ public static class SignInSlice
     {
         services.AddPolicy<SignInPolicy>(policyDirectory, "sign-in");
         services.AddSingleton(new MenuEntry("受付番号を調べる", "/receipts", 44, ["sign-in.read-receipts"]));
-        services.AddSingleton<BeginSignIn>().AddSingleton<SignInChecks>().AddSingleton<SignInSteps>().AddSingleton<CompleteSignIn>().AddSingleton<PasskeyProof>().AddSingleton<SignInEndpoints>();
+        services.AddSingleton<BeginSignIn>().AddSingleton<SignInChecks>().AddSingleton<SignInSteps>().AddSingleton<CompleteSignIn>().AddSingleton<PasskeyProof>().AddSingleton<Approvals.IConfirmation, Confirmation>().AddSingleton<SignInEndpoints>();
         services.AddSingleton<ITerminalRequest, ClaimHandle>().AddSingleton<ITerminalRequest, ProvePossession>().AddSingleton<ITerminalRequest, ReportPinFailure>()
             .AddSingleton<ITerminalRequest, ProveSignIn>().AddSingleton<ITerminalRequest, CancelSignIn>();
         services.AddSingleton(new Sweep("delete from sign_in.transactions where ctid in (select ctid from sign_in.transactions where expires_at < clock_timestamp() - interval '1 hour' limit 500)"));

@@ -86,6 +86,7 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
         Client = attempt.Transaction.Client,
         Card = attempt.Card?.Id ?? attempt.Transaction.Card,
         Person = attempt.Card?.Person ?? attempt.Transaction.Person,
+        Details = attempt.Transaction.Operation is { } confirmed ? new Dictionary<string, string> { ["operation"] = confirmed } : new Dictionary<string, string>(),
     };
 
     /// <summary>
@@ -253,7 +254,7 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, Active
             work.Record(SignInSteps.Event(attempt, "cards.first-pin-set", HistoryOutcome.Done), time.GetUtcNow());
         }
         var code = Secret.New(16);
-        TransactionStore.Prove(work, attempt.Transaction, attempt.Card.Id, attempt.Card.Person, attempt.Proofs, false, code, policy.Now.CodeLifetime);
+        TransactionStore.Prove(work, attempt.Transaction, attempt.Card.Id, attempt.Card.Person, attempt.Proofs, false, attempt.Needed, code, policy.Now.CodeLifetime);
         steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, "sign-in.proof", HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);

@@ -13,6 +13,8 @@ internal sealed record Transaction(string Id, string Address, int Number, string
     internal Acr? Wanted { get; init; }
     /// <summary>What was proven; null: nothing yet.</summary>
     internal string? Acr { get; init; }
+    /// <summary>The hash of the operation this proof is for; null: it is a sign-in.</summary>
+    internal string? Operation { get; init; }
     /// <summary>RFC 8176.</summary>
     internal IReadOnlyList<string> Amr { get; init; } = [];
     /// <summary>The passkey's model is known and trusted.</summary>
@@ -23,7 +25,7 @@ internal sealed record Transaction(string Id, string Address, int Number, string
 internal static class TransactionStore
 {
     internal static Question<Transaction?> Find(string id, byte[] browser, string address) => Question.First($"""
-        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
         from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and expires_at > clock_timestamp()
         """, Read);
 
@@ -31,25 +33,25 @@ internal static class TransactionStore
     internal static Question<Transaction?> TakeHandle(string handle, TerminalId terminal, string epoch) => Question.First($"""
         update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, failures = 0, changed_at = clock_timestamp()
         where handle_hash = {Secret.Hash(handle)} and state = 'handed' and handle_expires_at > clock_timestamp() and expires_at > clock_timestamp()
-        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
+        returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
         """, Read);
 
     /// <summary>The transaction this terminal has claimed and that is in one of these states, locked for the rest of the unit of work; else null.</summary>
     internal static Question<Transaction?> Lock(string id, TerminalId terminal, params string[] states) => Question.First($"""
-        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
         from sign_in.transactions where id = {id} and terminal = {terminal} and state = any({states}) and expires_at > clock_timestamp() for update
         """, Read);
 
     /// <summary>The claimed transaction of a browser, locked for the rest of the unit of work; else null.</summary>
     internal static Question<Transaction?> LockOfBrowser(string id, byte[] browser, string address) => Question.First($"""
-        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested
+        select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
         from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and state = 'claimed' and expires_at > clock_timestamp() for update
         """, Read);
 
     /// <summary>Everything is proven: the code that the page must bring stands in the row.</summary>
-    internal static void Prove(UnitOfWork work, Transaction transaction, CardId card, PersonId person, IReadOnlyCollection<Proof> proofs, bool attested, string code, TimeSpan lifetime) => work.Write($"""
+    internal static void Prove(UnitOfWork work, Transaction transaction, CardId card, PersonId person, IReadOnlyCollection<Proof> proofs, bool attested, Acr needed, string code, TimeSpan lifetime) => work.Write($"""
         update sign_in.transactions set state = 'proven', card = {card}, person = {person}, code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {lifetime}, told = null, changed_at = clock_timestamp(),
-            acr = {(transaction.Wanted == Assurance.Acr.Privileged ? Assurance.Acr.Privileged : proofs.Contains(Proof.CardPin) ? Assurance.Acr.Card : Assurance.Acr.Multi).Name()}, amr = {Factors.Amr(proofs).ToArray()}, attested = {attested}
+            acr = {(needed == Assurance.Acr.Privileged ? Assurance.Acr.Privileged : proofs.Contains(Proof.CardPin) ? Assurance.Acr.Card : Assurance.Acr.Multi).Name()}, amr = {Factors.Amr(proofs).ToArray()}, attested = {attested}
         where id = {transaction.Id}
         """);
 
@@ -62,6 +64,6 @@ internal static class TransactionStore
         return new(r.GetString(0), r.GetString(1), r.GetInt32(2), Text(3), r.GetString(4), r.GetString(5), r.GetString(6),
             TerminalId.TryParse(Text(7), null, out var terminal) ? terminal : null, Text(8), Text(9),
             CardId.TryParse(Text(10), null, out var card) ? card : null, PersonId.TryParse(Text(11), null, out var person) ? person : null, Text(12), r.GetInt32(13))
-        { Wanted = Text(14) is { } wanted ? AcrNames.Parse(wanted) : null, Acr = Text(15), Amr = r.IsDBNull(16) ? [] : r.GetFieldValue<string[]>(16), Attested = r.GetBoolean(17) };
+        { Wanted = Text(14) is { } wanted ? AcrNames.Parse(wanted) : null, Acr = Text(15), Amr = r.IsDBNull(16) ? [] : r.GetFieldValue<string[]>(16), Attested = r.GetBoolean(17), Operation = Text(18) };
     }
 }

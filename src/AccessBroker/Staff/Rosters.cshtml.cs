@@ -94,7 +94,7 @@ internal sealed class RostersModel(Store store, RosterImport import, RequestDesk
             if (change.Kind == "join" && !pending)
                 _ = await desk.SubmitAsync(by, "cards.issue", new Dictionary<string, string> { ["person"] = change.Person }, $"人事異動({Shown.Effective:yyyy-MM-dd})による採用", ct) is RequestDesk.Outcome.Done ? filed++ : not++;
             if (change.Kind == "leave")
-                foreach (var card in (await store.AskAsync(CardRegister.OfPerson(person), ct)).Where(c => c.State is "handed-over" or "in-locker"))
+                foreach (var card in (await store.AskAsync(CardRegister.MediaOfPerson(person), ct)).Where(c => c.State is "handed-over" or "in-locker"))
                     if (!(await store.AskAsync(RequestDesk.About(null, card.Id.Value, null), ct)).Any(r => r.IsPending && r.Kind == "cards.cancel"))
                         _ = await desk.SubmitAsync(by, "cards.cancel", new Dictionary<string, string> { ["card"] = card.Id.Value }, $"人事異動({Shown.Effective:yyyy-MM-dd})による退職", ct) is RequestDesk.Outcome.Done ? filed++ : not++;
         }

@@ -16,7 +16,7 @@ internal static class StaffSlice
         services.AddSingleton(p => new Registers.Register("privileged", "特権・代行者管理簿", "MIC 6.2(1)③", "registers.read", [("person", "人"), ("role", "役割"), ("nominatedBy", "指名した人"), ("approvedBy", "承認したCISO"), ("from", "開始日"), ("until", "最終日"), ("told", "通知した役割"), ("reason", "理由")])
         {
             PersonColumns = ["person", "nominatedBy", "approvedBy"],
-            Words = new Dictionary<string, Func<string, string>> { ["role"] = p.GetRequiredService<Policies.RolesPolicy>().TitlesOf, ["told"] = p.GetRequiredService<Policies.RolesPolicy>().TitlesOf },
+            Words = new Dictionary<string, Func<string, string>> { ["role"] = text => p.GetRequiredService<Policies.Active<Policies.RolesPolicy>>().Now.TitlesOf(text), ["told"] = text => p.GetRequiredService<Policies.Active<Policies.RolesPolicy>>().Now.TitlesOf(text) },
         });
     }
 }

@@ -152,7 +152,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         if (_leaving) await mine.Leave();
         if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || Epoch(hello) is not { } epoch) return;
         await store.RecordAsync(new("terminals.attach", HistoryOutcome.Done) { Terminal = attached.Terminal.Id, Address = attached.Address, Details = new Dictionary<string, string> { ["replacedLiveStream"] = replaced ? "yes" : "no" } }, time.GetUtcNow(), ct);
-        if (hello.TryGetProperty("at", out var said) && said.ValueKind == JsonValueKind.Number && said.TryGetInt64(out var at) && Math.Abs(at - time.GetUtcNow().ToUnixTimeMilliseconds()) is var off && off < 4_000_000_000_000)
+        if (hello.TryGetProperty("at", out var said) && said.ValueKind == JsonValueKind.Number && said.TryGetInt64(out var at) && at is > 0 and < 4_000_000_000_000)
             await store.ExecuteAsync($"update terminals.terminals set clock_offset_ms = {at - time.GetUtcNow().ToUnixTimeMilliseconds()} where id = {attached.Terminal.Id}", ct);
         if (!await configuration.AcceptsAsync(attached.Terminal.Id, StrictJson.Text(hello, "fingerprint"), ct)) return;
         attached.Epoch = epoch;

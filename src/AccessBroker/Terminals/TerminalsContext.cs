@@ -19,6 +19,7 @@ internal sealed class TerminalRow
     public string Mac { get; set; } = "";
     public string Fingerprint { get; set; } = "";
     public string Reported { get; set; } = "";
+    public long? ClockOffset { get; set; }
     public DateTimeOffset ChangedAt { get; set; }
 }
 
@@ -57,6 +58,7 @@ internal sealed class TerminalsContext(DbContextOptions<TerminalsContext> option
             terminal.Property(t => t.Mac).HasColumnName("mac");
             terminal.Property(t => t.Fingerprint).HasColumnName("fingerprint");
             terminal.Property(t => t.Reported).HasColumnName("reported");
+            terminal.Property(t => t.ClockOffset).HasColumnName("clock_offset_ms");
             terminal.Property(t => t.ChangedAt).HasColumnName("changed_at");
         });
         modelBuilder.Entity<GrantRow>(grant =>

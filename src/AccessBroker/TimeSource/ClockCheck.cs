@@ -34,20 +34,21 @@ public sealed record TimePolicy : IPolicy
 public sealed partial class ClockCheck(BrokerOptions options, Active<TimePolicy> policy, Store store, TimeProvider time, ILogger<ClockCheck> log) : BackgroundService, IHealthReport
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
-    private (TimeSpan Offset, long At)? _last;
-    private long _began = time.GetTimestamp();
+    private sealed record Measured(TimeSpan Offset, long At);
+    private volatile Measured? _last;
     private bool _told;
 
     /// <summary>Source minus us, as last measured and still believed; null: unknown, or there is no source.</summary>
     public TimeSpan? Offset => _last is { } last && time.GetElapsedTime(last.At) <= policy.Now.Believed ? last.Offset : null;
 
-    /// <summary>Whether what needs exact time may happen. True without a source; at the start, before the source could answer, for as long as it is believed.</summary>
-    public bool IsExact => options.TimeSource.Length == 0 || (Offset is { } offset ? offset.Duration() <= policy.Now.MostDrift : _last is null && time.GetElapsedTime(_began) <= policy.Now.Believed);
+    /// <summary>Whether what needs exact time may happen. True without a source; false until the source has answered.</summary>
+    public bool IsExact => options.TimeSource.Length == 0 || (Offset is { } offset && offset.Duration() <= policy.Now.MostDrift);
 
     /// <summary>Measures once; the change from exact to not, and back, is recorded.</summary>
     internal async Task MeasureAsync(CancellationToken ct)
     {
-        if (await Sntp.AskAsync(options.TimeSource, Patience, time, ct) is { } answer) _last = (answer.Offset, time.GetTimestamp());
+        // An answer that was long under way says little: it errs by half of its journey.
+        if (await Sntp.AskAsync(options.TimeSource, Patience, time, ct) is { } answer && answer.Delay / 2 <= policy.Now.MostDrift / 2) _last = new(answer.Offset, time.GetTimestamp());
         if (IsExact == !_told) return;
         var wrong = !IsExact;
         Changed(log, wrong ? "not exact" : "exact again", Offset?.TotalSeconds ?? double.NaN);
@@ -57,18 +58,20 @@ public sealed partial class ClockCheck(BrokerOptions options, Active<TimePolicy>
             await store.RecordAsync(entry, time.GetUtcNow(), ct);
             _told = wrong;
         }
-        catch (NpgsqlException e) { NotRecorded(log, e.Message); }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { NotRecorded(log, e.Message); }
     }
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         if (options.TimeSource.Length == 0) return;
-        _began = time.GetTimestamp();
         Instruments.Meter.CreateObservableGauge("accessbroker.time.offset", () => Offset?.TotalSeconds ?? double.NaN, "s", "The internal time source minus this node's clock.");
-        using var timer = new PeriodicTimer(policy.Now.CheckEvery, time);
-        do await MeasureAsync(stoppingToken);
-        while (await timer.WaitForNextTickAsync(stoppingToken));
+        // The interval is read anew each time: policies change while this runs.
+        while (true)
+        {
+            await MeasureAsync(stoppingToken);
+            await Task.Delay(policy.Now.CheckEvery, time, stoppingToken);
+        }
     }
 
     /// <inheritdoc/>

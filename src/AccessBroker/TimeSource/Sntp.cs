@@ -25,6 +25,7 @@ internal static class Sntp
         try
         {
             var addresses = IPAddress.TryParse(host, out var literal) ? [literal] : await Dns.GetHostAddressesAsync(host, limit.Token);
+            if (addresses.Length == 0) return null;
             using var socket = new Socket(addresses[0].AddressFamily, SocketType.Dgram, ProtocolType.Udp);
             await socket.ConnectAsync(new IPEndPoint(addresses[0], int.Parse(port, System.Globalization.CultureInfo.InvariantCulture)), limit.Token);
             // Not our time but a random value stands in the field that comes back: who did not see the question cannot answer it (RFC 9109 in spirit).

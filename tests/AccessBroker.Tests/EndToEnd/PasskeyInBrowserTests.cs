@@ -65,7 +65,7 @@ public sealed class PasskeyInBrowserTests(BrowserTests.Host broker) : IClassFixt
         await using var services = CityServices.Of(broker, TimeProvider.System);
         await using var owner = new Store(NpgsqlDataSource.Create(broker.Environment()["Broker__DatabaseOwner"]));
         var anchor = ((List<byte[]>)attestation.Statement["x5c"])[0];
-        await ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), TestMetadata.Write(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(), [(attestation.Aaguid, anchor, ["FIDO_CERTIFIED"])]), TestMetadata.Publisher.Root, TestMetadata.Signer, TimeProvider.System, default);
+        await ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), services.GetRequiredService<AccessBroker.Sessions.LiveSessions>(), TestMetadata.Write(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(), [(attestation.Aaguid, anchor, ["FIDO_CERTIFIED"])]), TestMetadata.Publisher.Root, TestMetadata.Signer, TimeProvider.System, default);
         await CdpAsync("WebAuthn.clearCredentials", new { authenticatorId = _authenticator });
     }
 

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Http.Json;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using AccessBroker.Cards;
@@ -31,42 +30,20 @@ public sealed class PasskeyTests(BrokerHost broker) : IClassFixture<BrokerHost>,
         await broker.ClearAsync();
     }
 
-    private async Task<ImportMetadata.Result> ImportAsync(params string[] statuses)
+    private Task<ImportMetadata.Result> ImportAsync(params string[] statuses) => ImportModelsAsync([(Model, SoftKey.Maker.Root.RawData, statuses)]);
+
+    private async Task<ImportMetadata.Result> ImportModelsAsync(IEnumerable<(Guid, byte[], string[])> models)
     {
         await using var services = CityServices.Of(broker, TimeProvider.System);
         await using var owner = new Store(NpgsqlDataSource.Create(broker.Environment()["Broker__DatabaseOwner"]));
-        return await ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), TestMetadata.Write(Interlocked.Increment(ref _number), [(Model, SoftKey.Maker.Root.RawData, statuses)]), TestMetadata.Publisher.Root, TestMetadata.Signer, TimeProvider.System, default);
+        return await ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), services.GetRequiredService<AccessBroker.Sessions.LiveSessions>(), TestMetadata.Write(Interlocked.Increment(ref _number), models), TestMetadata.Publisher.Root, TestMetadata.Signer, TimeProvider.System, default);
     }
 
-    private async Task<(HttpStatusCode Status, string Code)> EnrolAsync(SoftKey key, Func<Task>? between = null, string card = "sato")
-    {
-        using var operator_ = await ConsoleBrowser.SignInAsync(broker, _terminal, card);
-        var begun = await PostAsync(operator_.Http, "/passkeys/options", new { });
-        if (!begun.Answer.TryGetProperty("options", out var options)) return (begun.Status, begun.Answer.GetProperty("code").GetString()!);
-        if (between is not null) await between();
-        var (status, answer) = await PostAsync(operator_.Http, "/passkeys/register", new JsonObject { ["ceremony"] = begun.Answer.GetProperty("ceremony").GetString(), ["credential"] = key.Create(options, broker.Issuer), ["name"] = "青いキー" });
-        return (status, status == HttpStatusCode.OK ? "" : answer.GetProperty("code").GetString()!);
-    }
+    private Task<(HttpStatusCode Status, string Code)> EnrolAsync(SoftKey key, Func<Task>? between = null) => PasskeySteps.EnrolAsync(broker, _terminal, key, between);
 
-    private async Task<(HttpStatusCode Status, JsonElement Answer)> PostAsync(HttpClient http, string path, object body)
-    {
-        using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = JsonContent.Create(body) };
-        request.Headers.Add("Origin", broker.Issuer);
-        using var response = await http.SendAsync(request);
-        return (response.StatusCode, await response.Content.ReadFromJsonAsync<JsonElement>());
-    }
+    private Task<(HttpStatusCode Status, JsonElement Answer)> PostAsync(HttpClient http, string path, object body) => PasskeySteps.PostAsync(broker, http, path, body);
 
-    /// <summary>Without any card in the reader: the agent claims, the key answers. The code, or the state of the refusal.</summary>
-    private async Task<(string? Code, string State, string Transaction)> AnswerAsync(TestBrowser browser, SoftKey key, Func<JsonObject, string, Task>? replay = null, params (string Name, string? Value)[] request)
-    {
-        var transaction = await browser.OpenAsync(request);
-        using (var seat = await _terminal.SeatAsync(await browser.HandleAsync(transaction))) Assert.Equal(HttpStatusCode.OK, seat.StatusCode);
-        var begun = await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey/options", new { });
-        var posted = new JsonObject { ["ceremony"] = begun.Answer.GetProperty("ceremony").GetString(), ["credential"] = key.Get(begun.Answer.GetProperty("options"), broker.Issuer) };
-        var (status, answer) = await PostAsync(browser.Http, $"/sign-in/{transaction}/passkey", posted);
-        if (replay is not null) await replay(posted, transaction);
-        return status == HttpStatusCode.OK ? (answer.GetProperty("code").GetString(), "proven", transaction) : (null, (await browser.StateAsync(transaction)).GetProperty("value").GetString()!, transaction);
-    }
+    private Task<(string? Code, string State, string Transaction)> AnswerAsync(TestBrowser browser, SoftKey key, Func<JsonObject, string, Task>? replay = null, params (string Name, string? Value)[] request) => PasskeySteps.AnswerAsync(broker, _terminal, browser, key, replay, request);
 
     private async Task AssertRefusedAsync(SoftKey key, string reason)
     {
@@ -183,9 +160,45 @@ public sealed class PasskeyTests(BrokerHost broker) : IClassFixture<BrokerHost>,
         Assert.Equal(["revoked"], await broker.SqlAsync("select state from cards.cards where kind = 'fido-key'"));
         Assert.NotEmpty(await broker.SqlAsync("select 1 from notices.notices where person = 'p-1001' and subject like 'パスキーが使えなくなりました%'"));
         key.Counter++;
+        await AssertRefusedAsync(key, "sign-in.passkey-model-refused");
+        // Rehabilitated: the model is, this key is not.
+        await ImportAsync("FIDO_CERTIFIED");
         await AssertRefusedAsync(key, "sign-in.card-revoked");
-        // A model that has left the metadata is not attested any more.
-        Assert.Equal(0, (await ImportAsync("FIDO_CERTIFIED")).Revoked);
+    }
+
+    [Fact, Trait("Requirement", "NET-07"), Trait("Requirement", "IDN-03")]
+    public async Task A_model_that_leaves_the_metadata_or_gets_another_root_takes_the_trust_and_the_session_of_its_keys()
+    {
+        using var key = new SoftKey(Model);
+        Assert.Equal("", (await EnrolAsync(key)).Code);
+        await _terminal.RemoveAsync();
+        using var browser = new TestBrowser(broker);
+        key.Counter++;
+        var (code, _, transaction) = await AnswerAsync(browser, key);
+        using (var complete = await browser.CompleteAsync(transaction, code!)) Assert.True(complete.IsSuccessStatusCode);
+        await ImportModelsAsync([(Model, TestMetadata.Publisher.Root.RawData, ["FIDO_CERTIFIED"])]);
+        Assert.Equal(["False"], await broker.SqlAsync("select trusted from passkeys.keys"));
+        Assert.Equal(["sessions.passkey-not-trusted"], await broker.SqlAsync("select end_reason from sessions.sessions where person = 'p-1001' order by started_at desc limit 1"));
+        // Not attested any more: not enough in this segment.
+        key.Counter++;
+        Assert.Equal("cancelled", (await AnswerAsync(browser, key)).State);
+        await ImportModelsAsync([(Model, SoftKey.Maker.Root.RawData, ["FIDO_CERTIFIED"])]);
+        Assert.Equal(["True"], await broker.SqlAsync("select trusted from passkeys.keys"));
+        await ImportModelsAsync([(Other, SoftKey.Maker.Root.RawData, ["FIDO_CERTIFIED"])]);
+        Assert.Equal(["False"], await broker.SqlAsync("select trusted from passkeys.keys"));
+        Assert.Equal(["handed-over"], await broker.SqlAsync("select state from cards.cards where kind = 'fido-key'"));
+    }
+
+    [Fact]
+    public async Task A_card_for_a_day_enrols_no_key()
+    {
+        await broker.SqlAsync("update cards.cards set temporary_until = now() + interval '2 hours' where person = 'p-1001' and kind = 'piv-card'");
+        try
+        {
+            using var key = new SoftKey(Model);
+            Assert.Equal("passkeys.temporary-card", (await EnrolAsync(key)).Code);
+        }
+        finally { await broker.SqlAsync("update cards.cards set temporary_until = null where person = 'p-1001' and kind = 'piv-card'"); }
     }
 
     [Fact, Trait("Requirement", "IDN-20"), Trait("Requirement", "IDN-01")]

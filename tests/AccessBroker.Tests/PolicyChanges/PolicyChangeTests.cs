@@ -60,7 +60,7 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
         using (var chief = await AsAsync("boss"))
         {
             Assert.Contains("方針の版の画面", (await chief.GetAsync($"/requests/{request}")).Page, StringComparison.Ordinal);
-            Assert.Contains("承認しました", (await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"))).Page, StringComparison.Ordinal);
+            Assert.Contains("承認しました", (await chief.ApproveConfirmedAsync(request)).Page, StringComparison.Ordinal);
             var began = System.Diagnostics.Stopwatch.GetTimestamp();
             for (var node = 0; node < 2; node++) await Eventually.TrueAsync(async () => (await BannerAsync(node)).Contains(banner, StringComparison.Ordinal), $"node {node} switched");
             Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(began) < TimeSpan.FromSeconds(5));
@@ -75,7 +75,7 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
     }
 
     [Theory, Trait("Requirement", "LCK-03"), Trait("Requirement", "IDN-20"), Trait("Requirement", "PWD-08")]
-    [InlineData("lockout", "operator-at-terminal: { failures: 2, window: 30m }", "operator-at-terminal: { failures: 9, window: 30m }", "LCK-03"), InlineData("assurance", "methods: [card]\n", "methods: [card, password]\n", "IDN-20"), InlineData("sessions", "lease: 5s", "lease: forever", "no duration")]
+    [InlineData("lockout", "operator-at-terminal: { failures: 2, window: 30m }", "operator-at-terminal: { failures: 9, window: 30m }", "LCK-03"), InlineData("assurance", "methods: [card]\n", "methods: [card, password]\n", "IDN-20"), InlineData("sessions", "lease: 5s", "lease: forever", "no duration"), InlineData("assurance", "clients: {}", "clients:", "assurance.yaml"), InlineData("assurance", "methods: [card, passkey]\n  max-age", "methods: [passkey]\n  max-age", "must hold card")]
     public async Task A_weakened_or_broken_proposal_is_refused_with_the_requirement(string name, string from, string to, string said)
     {
         using var administrator = await AsAsync("admin");
@@ -92,9 +92,39 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
         var (first, a) = await ProposeAsync("sessions", "id-token: 5m", "id-token: 4m");
         var (second, b) = await ProposeAsync("sessions", "id-token: 5m", "id-token: 3m");
         using var chief = await AsAsync("boss");
-        var pages = await Task.WhenAll(chief.PostAsync($"/requests/{a}?act=approve", ("Step", "approve-it")), chief.PostAsync($"/requests/{b}?act=approve", ("Step", "approve-it")));
+        var proofs = new List<string>();
+        foreach (var request in (long[])[a, b]) proofs.Add(await chief.ConfirmAsync((await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"))).To));
+        var pages = await Task.WhenAll(chief.PostAsync($"/requests/{a}?act=approve", ("Step", "approve-it"), ("Confirmed", proofs[0])), chief.PostAsync($"/requests/{b}?act=approve", ("Step", "approve-it"), ("Confirmed", proofs[1])));
         Assert.Single(await broker.SqlAsync($"select id from policy_changes.versions where id in ({first}, {second}) and approved_at is not null"));
-        Assert.Single(pages, p => p.Page.Contains("別の変更が承認されました", StringComparison.Ordinal) || p.Status is HttpStatusCode.Unauthorized or HttpStatusCode.Redirect);
+        // Told so; or, when the winner's switch has ended the session already, sent to sign in.
+        Assert.Single(pages, p => p.Page.Contains("承認しました", StringComparison.Ordinal));
+        Assert.Single(pages, p => p.Page.Contains("別の変更が承認されました", StringComparison.Ordinal) || p.Status is HttpStatusCode.Unauthorized);
+    }
+
+    /// <summary>The proof is bound to exactly what was shown, to whom it was shown, for five minutes, once.</summary>
+    [Fact, Trait("Requirement", "IDN-04")]
+    public async Task An_approval_is_confirmed_with_card_and_pin_for_exactly_this_and_the_record_proves_it()
+    {
+        var (_, request) = await ProposeAsync("sign-in", "handle-lifetime: 30s", "handle-lifetime: 31s");
+        var (_, other) = await ProposeAsync("sign-in", "handle-lifetime: 30s", "handle-lifetime: 32s");
+        using var chief = await AsAsync("boss");
+        async Task<bool> AsksAgainAsync(long which, string proof) => (await chief.PostAsync($"/requests/{which}?act=approve", ("Step", "approve-it"), ("Confirmed", proof))).To?.StartsWith("/sign-in/", StringComparison.Ordinal) == true;
+        var (_, _, to) = await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"));
+        Assert.Contains($"申請 {request} の承認", (await chief.GetAsync(to!)).Page, StringComparison.Ordinal);
+        var proof = await chief.ConfirmAsync(to);
+        // The prompt named what would be done.
+        Assert.Contains($"申請 {request} の承認", _terminal.Asked, StringComparison.Ordinal);
+        Assert.True(await AsksAgainAsync(other, proof));
+        Assert.True(await AsksAgainAsync(request, "a-proof-that-nobody-ever-gave-01"));
+        await broker.SqlAsync($"update sign_in.transactions set changed_at = now() - interval '6 minutes' where id = '{proof}'");
+        Assert.True(await AsksAgainAsync(request, proof));
+        await broker.SqlAsync($"update sign_in.transactions set changed_at = now(), person = 'p-9001' where id = '{proof}'");
+        Assert.True(await AsksAgainAsync(request, proof));
+        await broker.SqlAsync($"update sign_in.transactions set person = 'p-8001' where id = '{proof}'");
+        Assert.Contains("承認しました", (await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"), ("Confirmed", proof))).Page, StringComparison.Ordinal);
+        Assert.Equal(["True"], await broker.SqlAsync($"select confirmed_at is not null from sign_in.transactions where id = '{proof}'"));
+        var hash = (await broker.SqlAsync($"select details->>'confirmed' from history.events where operation = 'policies.approve-activate' and details->>'request' = '{request}' order by id desc limit 1"))[0];
+        Assert.Equal(["p-8001"], await broker.SqlAsync($"select person from history.events where operation = 'sign-in.proof' and details->>'operation' = '{hash}'"));
     }
 
     [Fact]
@@ -105,12 +135,72 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
         var (version, request) = await ProposeAsync("terminals", "configuration-drift: alert", "configuration-drift: block", ("from", day));
         using (var chief = await AsAsync("boss"))
         {
-            Assert.Contains("承認しました", (await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"))).Page, StringComparison.Ordinal);
+            Assert.Contains("承認しました", (await chief.ApproveConfirmedAsync(request)).Page, StringComparison.Ordinal);
             Assert.Contains("承認済み(発効待ち)", (await chief.GetAsync($"/policies/{version}")).Page, StringComparison.Ordinal);
         }
         await Task.Delay(TimeSpan.FromSeconds(1.5));
         Assert.Equal(inForce, await broker.SqlAsync("select version from policy_changes.in_force"));
+        // While it waits nothing passes it: neither does it undo what comes later. Withdrawn, it never comes.
+        using var administrator = await AsAsync("admin");
+        var text = await TextAsync("terminals");
+        var (_, _, where) = await administrator.PostAsync("/policies/propose/terminals", ("Text", text + "\n# later"), ("Reason", "試験のため"));
+        Assert.Contains($"版 {version} があります", (await administrator.PostAsync("/requests/new/policies.activate", ("Reason", "試験のため"), ("Given[version]", where!["/policies/".Length..]))).Page, StringComparison.Ordinal);
+        Assert.Contains("取りやめました", (await administrator.PostAsync($"/policies/{version}")).Page, StringComparison.Ordinal);
+        Assert.Contains("発効を待っていません", (await administrator.PostAsync($"/policies/{version}")).Page, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<Npgsql.PostgresException>(() => broker.SqlAsync($"update policy_changes.versions set cancelled_at = now() where id = {inForce[0]}", asServer: true));
+        await Assert.ThrowsAsync<Npgsql.PostgresException>(() => broker.SqlAsync("insert into policy_changes.versions (hash, texts, proposed_by, proposed_at, reason, approved_by, approved_at, effective_from) values ('x', '{}', 'p-1', now(), 'x', 'p-2', now(), now())", asServer: true));
     }
+
+    /// <summary>The switch of the database and the end of sessions are one: what fails is tried again until it is done.</summary>
+    [Fact]
+    public async Task A_switch_that_fails_half_way_is_done_at_the_next_turn()
+    {
+        var (version, request) = await ProposeAsync("sessions", "authorization-code: 60s", "authorization-code: 59s");
+        await broker.SqlAsync("create function policy_changes.fail() returns trigger language plpgsql as 'begin raise exception ''test''; end'; create trigger fail before update on policy_changes.in_force for each row execute function policy_changes.fail()");
+        try
+        {
+            using var chief = await AsAsync("boss");
+            await chief.ApproveConfirmedAsync(request);
+            await Task.Delay(TimeSpan.FromSeconds(1.2));
+            Assert.NotEqual([$"{version}"], await broker.SqlAsync("select version from policy_changes.in_force"));
+            Assert.NotEmpty(await broker.SqlAsync("select 1 from sessions.sessions where ended_at is null"));
+        }
+        finally { await broker.SqlAsync("drop trigger fail on policy_changes.in_force; drop function policy_changes.fail()"); }
+        await Eventually.TrueAsync(async () => (await broker.SqlAsync("select version from policy_changes.in_force"))[0] == $"{version}", "in force");
+        Assert.Empty(await broker.SqlAsync("select 1 from sessions.sessions where ended_at is null"));
+    }
+
+    [Fact, Trait("Requirement", "CRD-03")]
+    public async Task Nobody_activates_alone_not_even_with_a_reason()
+    {
+        var (_, request) = await ProposeAsync("sign-in", "code-lifetime: 60s", "code-lifetime: 59s");
+        await broker.SqlAsync("insert into people.posts (person, post, section, role, valid_from) values ('p-9001', '代行', '', 'security-chief', now() - interval '1 minute')");
+        try
+        {
+            using var administrator = await AsAsync("admin");
+            var (status, page, to) = await administrator.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"), ("Unavoidable", "ほかに承認できる人がいないため、やむを得ない"));
+            Assert.Null(to);
+            Assert.Equal(HttpStatusCode.Forbidden, status);
+            Assert.DoesNotContain("やむを得ない場合として進める", page, StringComparison.Ordinal);
+        }
+        finally { await broker.SqlAsync("delete from people.posts where person = 'p-9001' and role = 'security-chief'"); }
+    }
+
+    [Theory]
+    [InlineData("roles", "policies.approve-activate", "policies.read", "元に戻せません"), InlineData("lockout", "administrator, pin-manager", "administratr, pin-manager", "PWD-08")]
+    public async Task A_version_that_could_not_be_changed_back_or_names_no_role_is_not_activated(string name, string from, string to, string said)
+    {
+        using var administrator = await AsAsync("admin");
+        var text = await TextAsync(name);
+        Assert.Contains(from, text, StringComparison.Ordinal);
+        var (_, page, where) = await administrator.PostAsync($"/policies/propose/{name}", ("Text", text.Replace(from, to, StringComparison.Ordinal)), ("Reason", "試験のため"));
+        Assert.True(where is not null, ConsoleBrowser.Notice(page));
+        Assert.Contains(said, (await administrator.PostAsync("/requests/new/policies.activate", ("Reason", "試験のため"), ("Given[version]", where!["/policies/".Length..]))).Page, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_commands_know_every_file_that_the_server_knows() =>
+        Assert.Equal(Directory.GetFiles(Path.Combine(Place.Root, "policies"), "*.yaml").Select(Path.GetFileNameWithoutExtension).Order(StringComparer.Ordinal), PolicyChangesSlice.AllFiles("x").Select(f => f.Name).Order(StringComparer.Ordinal));
 
     [Fact, Trait("Requirement", "LOG-01")]
     public async Task A_file_that_somebody_changes_on_the_disk_changes_nothing_and_is_noticed()

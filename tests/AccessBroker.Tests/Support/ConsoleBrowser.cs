@@ -42,6 +42,26 @@ internal sealed class ConsoleBrowser(BrokerHost broker, TestTerminal terminal) :
         return (response.StatusCode, WebUtility.HtmlDecode(await response.Content.ReadAsStringAsync()), response.Headers.Location?.OriginalString);
     }
 
+    /// <summary>Follows an act that wants to be confirmed: card and PIN at the terminal, for exactly this. The proof's id.</summary>
+    internal async Task<string> ConfirmAsync(string? to)
+    {
+        Assert.StartsWith("/sign-in/", to, StringComparison.Ordinal);
+        var transaction = to!["/sign-in/".Length..];
+        terminal.Types(Place.Pin);
+        using var answer = await terminal.RedeemAsync(await _browser.HandleAsync(transaction));
+        Assert.True(answer.IsSuccessStatusCode, $"{answer.StatusCode} {await broker.LastEventAsync("sign-in.proof")}");
+        using var complete = await _browser.CompleteAsync(transaction, (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("code").GetString()!);
+        Assert.Equal(HttpStatusCode.OK, complete.StatusCode);
+        return transaction;
+    }
+
+    /// <summary>Approves a request of a kind that wants to be confirmed; the page, or what refused it.</summary>
+    internal async Task<(HttpStatusCode Status, string Page, string? To)> ApproveConfirmedAsync(long request)
+    {
+        var (status, page, to) = await PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"));
+        return to is null ? (status, page, null) : await PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"), ("Confirmed", await ConfirmAsync(to)));
+    }
+
     /// <summary>Files a request; its number.</summary>
     internal async Task<long> AskAsync(string kind, string reason, params (string Name, string Value)[] fields)
     {

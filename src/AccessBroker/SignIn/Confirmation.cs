@@ -1,0 +1,30 @@
+using AccessBroker.Approvals;
+using AccessBroker.Assurance;
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+
+namespace AccessBroker.SignIn;
+
+/// <summary>Step-up inside the console: a sign-in whose page and PIN prompt name the operation, and whose proof is good for that operation only, once.</summary>
+internal sealed class Confirmation(Store store, BeginSignIn signIn) : IConfirmation
+{
+    /// <summary>Ours: 5 min.</summary>
+    private static readonly TimeSpan Lasts = TimeSpan.FromMinutes(5);
+
+    public async Task<string> AskAsync(HttpContext context, ConfirmedOperation operation, string returnPath, CancellationToken ct)
+    {
+        await using var work = await store.BeginAsync(ct);
+        var page = signIn.Run(work, context, null, operation.Purpose, returnPath, Acr.Privileged);
+        var id = page["/sign-in/".Length..];
+        var back = returnPath + (returnPath.Contains('?', StringComparison.Ordinal) ? "&" : "?") + "confirmed=" + id;
+        work.Write($"update sign_in.transactions set operation = {operation.Hash}, return_path = {back} where id = {id}");
+        await work.CommitAsync(ct);
+        return page;
+    }
+
+    public async Task<bool> TakeAsync(UnitOfWork work, HttpContext context, string? id, ConfirmedOperation operation, PersonId person, CancellationToken ct) =>
+        Secret.Fits(id) && await work.ExecuteAsync($"""
+            update sign_in.transactions set confirmed_at = clock_timestamp()
+            where id = {id} and state = 'completed' and operation = {operation.Hash} and person = {person} and browser_hash = {BeginSignIn.BrowserOf(context)} and confirmed_at is null and changed_at > clock_timestamp() - {Lasts}
+            """, ct) == 1;
+}
