@@ -46,6 +46,16 @@ public sealed class SetupTests(SetupTests.Host broker) : IClassFixture<SetupTest
         return (response.StatusCode, WebUtility.HtmlDecode(await response.Content.ReadAsStringAsync()), response.Headers.Location?.OriginalString);
     }
 
+    private static async Task<string> WorkAsync(HttpClient inside, TestTerminal terminal, string person, params string[] types)
+    {
+        var (_, page, _) = await PostAsync(inside, $"/setup?act=card&person={person}");
+        var work = Regex.Match(page, "data-base=\"([^\"]+)\"").Groups[1].Value;
+        using var handle = await inside.PostAsync(new Uri($"{work}/handle", UriKind.Relative), JsonContent.Create(new { }));
+        terminal.Types(types);
+        using var answer = await terminal.WorkAsync((await handle.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("handle").GetString()!);
+        return (await inside.GetFromJsonAsync<JsonElement>(new Uri($"{work}/state", UriKind.Relative))).GetProperty("told").GetString()!;
+    }
+
     [Fact, Trait("Requirement", "PWD-09")]
     public async Task Both_come_with_their_codes_get_their_cards_and_the_day_is_closed_for_ever()
     {
@@ -61,23 +71,28 @@ public sealed class SetupTests(SetupTests.Host broker) : IClassFixture<SetupTest
         (string, string)[] codes = [("AdministratorCode", broker.Codes["administrator"]), ("PinManagerCode", broker.Codes["pin-manager"])];
         var entered = await Task.WhenAll(PostAsync(http, "/setup?act=enter", codes), PostAsync(second, "/setup?act=enter", codes));
         var inside = Assert.Single(entered.Index(), e => e.Item.To == "/setup").Index == 0 ? http : second;
+        // The browser broke down, the codes are used up: new ones, and the former session is over.
+        var (_, output, _) = await Place.RunAsync("dotnet", [Path.Combine(Place.App("broker"), "AccessBroker.dll"), "init", "--new-codes"], broker.Environment().ToDictionary(e => e.Key, e => (string?)e.Value));
+        var fresh = output.Split('\n').Select(l => l.Split(' ')).Where(l => l.Length == 2).ToDictionary(l => l[0], l => l[1]);
+        Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync(inside, "/setup?act=card&person=p-a100")).Status);
+        Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync(inside, "/setup?act=enter", codes)).Status);
+        Assert.Equal("/setup", (await PostAsync(inside, "/setup?act=enter", ("AdministratorCode", fresh["administrator"]), ("PinManagerCode", fresh["pin-manager"]))).To);
         foreach (var (person, pin) in ((string, string)[])[("p-a100", "40718293"), ("p-a200", "50817293")])
         {
             var blank = $"first-{person}";
             await Desk.AddBlankAsync(blank);
             await Desk.InsertAsync(TestTerminal.IssuingReader, blank);
-            (_, page, _) = await PostAsync(inside, $"/setup?act=card&person={person}");
-            var work = Regex.Match(page, "data-base=\"([^\"]+)\"").Groups[1].Value;
-            using var handle = await inside.PostAsync(new Uri($"{work}/handle", UriKind.Relative), JsonContent.Create(new { }));
-            terminal.Types(pin, pin);
-            using var answer = await terminal.WorkAsync((await handle.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("handle").GetString()!);
-            Assert.Equal("手渡しが終わりました。カードは有効です(サインインには、端末の利用許可も要ります)。", (await inside.GetFromJsonAsync<JsonElement>(new Uri($"{work}/state", UriKind.Relative))).GetProperty("told").GetString());
+            // Cancelled at the PIN: the card is made, and the next time only the PIN is asked for.
+            Assert.Contains("取り消されました", await WorkAsync(inside, terminal, person, "cancel"), StringComparison.Ordinal);
+            Assert.Equal(["personalised"], await broker.SqlAsync($"select state from cards.cards where person = '{person}'"));
+            Assert.Equal("手渡しが終わりました。カードは有効です(サインインには、端末の利用許可も要ります)。", await WorkAsync(inside, terminal, person, pin, pin));
+            Assert.Equal(["handed-over"], await broker.SqlAsync($"select state from cards.cards where person = '{person}'"));
             await Desk.RemoveAsync(TestTerminal.IssuingReader);
         }
         Assert.Equal("/", (await PostAsync(inside, "/setup?act=close")).To);
         Assert.Equal(HttpStatusCode.NotFound, (await inside.GetAsync(new Uri("/setup", UriKind.Relative))).StatusCode);
         using var administrator = await ConsoleBrowser.SignInAsync(broker, terminal, "first-p-a100", "40718293");
         Assert.Contains("初代 管理", (await administrator.GetAsync("/")).Page, StringComparison.Ordinal);
-        Assert.Equal(["setup.init", "setup.enter", "setup.close"], (await broker.SqlAsync("select operation from history.events where operation like 'setup.%' and outcome = 'done' order by id")));
+        Assert.Equal(["setup.init", "setup.enter", "setup.new-codes", "setup.enter", "setup.close"], (await broker.SqlAsync("select operation from history.events where operation like 'setup.%' and outcome = 'done' order by id")));
     }
 }
