@@ -13,14 +13,14 @@ namespace AccessBroker.Approvals;
 /// <param name="Hash">SHA-256 over the canonical form, hex.</param>
 public sealed record ConfirmedOperation(string Purpose, string Hash)
 {
-    /// <summary>Of an act on a request: kind, number, step and every field, length-prefixed, so that nothing can be read two ways.</summary>
-    public static ConfirmedOperation Of(RequestKind kind, Request request, string act, string step)
+    /// <summary>Of a yes to a request: kind, number, step and every field, length-prefixed, so that nothing can be read two ways.</summary>
+    public static ConfirmedOperation Of(RequestKind kind, Request request, string step)
     {
         var canonical = new StringBuilder("accessbroker:operation:v1");
         void Add(string part) => canonical.Append(':').Append(Encoding.UTF8.GetByteCount(part)).Append(':').Append(part);
-        foreach (var part in (string[])[act, step, kind.Name, $"{request.Id}", request.RequestedBy.Value, request.Reason]) Add(part);
+        foreach (var part in (string[])["approve", step, kind.Name, $"{request.Id}", request.RequestedBy.Value, request.Reason]) Add(part);
         foreach (var (name, value) in request.Fields.OrderBy(f => f.Key, StringComparer.Ordinal)) { Add(name); Add(value); }
-        return new($"{kind.Title} 申請 {request.Id} の{(act == "approve" ? "承認" : "実施")}", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(canonical.ToString()))));
+        return new($"{kind.Title} 申請 {request.Id} の承認", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(canonical.ToString()))));
     }
 }
 

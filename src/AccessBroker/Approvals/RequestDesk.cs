@@ -78,7 +78,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         if (!await LeavesExecutorAsync(work, kind, request, by, ct)) return new Outcome.Problem("あなたが立ち会うと、実施できる人がいなくなります。ほかの人が立ち会ってください。");
         var verdict = await separation.JudgeAsync(work, Act.Approve, may, new(request.RequestedBy.Value, request.Approvers, request.Subject?.Value), id, $"{kind.Title} {id}", kind.IsExceptionable ? unavoidable : null, ct);
         if (verdict is Separation.Verdict.Forbidden forbidden) return await SeparatedAsync(work, kind, "approve", by, request, kind.IsExceptionable ? forbidden : forbidden with { MayBeUnavoidable = false }, ct);
-        var operation = kind.NeedsConfirmation ? ConfirmedOperation.Of(kind, request, "approve", step) : null;
+        var operation = kind.NeedsConfirmation ? ConfirmedOperation.Of(kind, request, step) : null;
         if (operation is not null && (confirm is null || !await confirm(work, operation))) return new Outcome.Unconfirmed(operation);
         var now = time.GetUtcNow();
         RequestStore.Decide(work, id, step, by, now, note, ((Separation.Verdict.Allowed)verdict).Exception);

@@ -80,7 +80,7 @@ public abstract class RequestKind
     public virtual bool IsExecuted => true;
     /// <summary>False where no reason opens a rule of separation. Default: true, as approvals.yaml says.</summary>
     public virtual bool IsExceptionable => true;
-    /// <summary>True when a yes, and the carrying out, is confirmed with card and PIN (or an attested passkey) at that moment. Default: false.</summary>
+    /// <summary>True when a yes is confirmed with card and PIN (or an attested passkey) at that moment, for exactly this. For kinds that take effect with the last yes. Default: false.</summary>
     public virtual bool NeedsConfirmation => false;
     /// <summary>True when an approver is the second person who watches the work. Default: false.</summary>
     public virtual bool NeedsSecondPerson => false;

@@ -19,7 +19,11 @@ namespace AccessBroker.Passkeys;
 internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, Active<AssurancePolicy> assurance, BrokerOptions options, TimeProvider time)
 {
     /// <summary>What came of it; <see cref="Code"/> is a reason code, empty when it was done.</summary>
-    internal sealed record Outcome(string Code, string Sentence);
+    internal sealed record Outcome(string Code, string Sentence)
+    {
+        /// <summary>The model of the metadata, and whether its anchors vouch for this key; null: it is not listed.</summary>
+        internal (MetadataModel Model, bool Vouched)? Judged { get; init; }
+    }
 
     /// <summary>Why this session may not enrol, in Japanese; null: it may.</summary>
     internal string? Problem(LiveSession session) =>
@@ -53,10 +57,9 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
         if (outcome.Code.Length == 0)
         {
             var card = CardId.Parse(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
-            var model = await work.AskAsync(PasskeyRegister.FindModel(answer!.Attested.Aaguid), ct);
-            var trusted = answer.Attested.Kind == AttestationKind.Certified && model is { Revoked: false } && Attestation.IsTrusted(answer.Attested.Chain, model.Anchors, now);
-            var called = name?.Trim() is { Length: > 0 and <= 100 } given && FreeText.Fits(given) ? given : model?.Description is { Length: > 0 and <= 100 } known ? known : "パスキー";
-            await CardRegister.AddMediumAsync(work, card, session.Person, "fido-key", answer.Attested.Aaguid.ToString("D"), "登録(本人)", now, ct);
+            var trusted = outcome.Judged is { Vouched: true };
+            var called = name?.Trim() is { Length: > 0 and <= 100 } given && FreeText.Fits(given) ? given : outcome.Judged?.Model.Description is { Length: > 0 and <= 100 } known ? known : "パスキー";
+            await CardRegister.AddMediumAsync(work, card, session.Person, "fido-key", answer!.Attested.Aaguid.ToString("D"), "登録(本人)", now, ct);
             PasskeyRegister.Add(work, new(card, session.Person, answer.CredentialId, answer.PublicKey, answer.SignCount, answer.Attested.Aaguid, answer.Attested.Kind.ToString().ToLowerInvariant(), trusted, answer.BackupEligible, answer.BackedUp, answer.Transports, called, now, null) { Chain = answer.Attested.Chain });
             entry = entry with { Outcome = HistoryOutcome.Done, Card = card };
         }
@@ -72,17 +75,17 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
         // One at a time per person: the limit is a limit.
         await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtextextended({session.Person}, 5))", ct);
         var (own, known, model) = (PasskeyRegister.OfPerson(session.Person), PasskeyRegister.FindByCredential(key.CredentialId), PasskeyRegister.FindModel(key.Attested.Aaguid));
-        await work.AskAsync(ct, own, known, model);
+        var media = CardRegister.MediaOfPerson(session.Person);
+        await work.AskAsync(ct, own, known, model, media);
         if (known.Answer is not null) return new("passkeys.enrolled-already", "このキーはすでに登録されています。");
-        var usable = 0;
-        foreach (var one in own.Answer) if (await work.AskAsync(CardRegister.Find(one.Card), ct) is { State: "handed-over" or "suspended" }) usable++;
-        if (usable >= policy.Now.MostPerPerson) return new("passkeys.too-many", $"登録できるキーは一人 {policy.Now.MostPerPerson} 個までです。");
+        if (media.Answer.Count(m => m.State is "handed-over" or "suspended" && own.Answer.Exists(k => k.Card == m.Id)) >= policy.Now.MostPerPerson) return new("passkeys.too-many", $"登録できるキーは一人 {policy.Now.MostPerPerson} 個までです。");
         if (model.Answer is { Revoked: true }) return new("passkeys.model-revoked", "このキーの機種は、安全でないとして取り消されています。");
         if (!policy.Now.Allows(key.Attested.Aaguid)) return new("passkeys.model-refused", "このキーの機種は、この市では使えません。");
-        if (key.Attested.Kind == AttestationKind.Certified && model.Answer is { } listed && !Attestation.IsTrusted(key.Attested.Chain, listed.Anchors, time.GetUtcNow())) return new("passkeys.chain-untrusted", "このキーの機種の証明を確かめられませんでした。");
-        if (!assurance.Now.Segments[options.Segment].Attested) return new("", "登録しました。");
+        var done = new Outcome("", "登録しました。") { Judged = model.Answer is { } listed ? (listed, key.Attested.Kind == AttestationKind.Certified && Attestation.IsTrusted(key.Attested.Chain, listed.Anchors, time.GetUtcNow())) : null };
+        if (key.Attested.Kind == AttestationKind.Certified && done.Judged is { Vouched: false }) return new("passkeys.chain-untrusted", "このキーの機種の証明を確かめられませんでした。");
+        if (!assurance.Now.Segments[options.Segment].Attested) return done;
         if (key.Attested.Kind != AttestationKind.Certified) return new("passkeys.not-attested", "このキーは機種の証明を示しません。この区分では、機種の確かなキーだけを登録できます。");
-        return model.Answer is null ? new("passkeys.model-unknown", "このキーの機種は、登録された一覧にありません。") : new("", "登録しました。");
+        return model.Answer is null ? new("passkeys.model-unknown", "このキーの機種は、登録された一覧にありません。") : done;
     }
 
     internal static Microsoft.AspNetCore.Identity.UserPasskeyInfo Info(PasskeyRow key) => PasskeyCeremony.InfoOf(key.CredentialId, key.PublicKey, key.Transports, key.BackupEligible, key.BackedUp, key.CreatedAt);

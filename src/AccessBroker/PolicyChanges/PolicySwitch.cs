@@ -21,9 +21,6 @@ internal sealed partial class PolicySwitch(ActivePolicies active, Store store, L
     private bool _differs;
     private string? _differing;
 
-    /// <summary>The version in force at this node; 0: none yet.</summary>
-    internal long Version => _version;
-
     /// <summary>Before the node serves anybody; a node may start without its database, then by its files until that is there.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {

@@ -19,10 +19,7 @@ internal static class PolicyVersions
     /// <summary>The newest versions, at most 50.</summary>
     internal static Question<List<PolicyVersion>> Latest() => Question.All($"{Columns()} order by id desc limit 50", Read);
 
-    /// <summary>The one in force by the database's clock; null before the first day.</summary>
-    internal static Question<PolicyVersion?> InForce() => Question.First($"{Columns()} where approved_at is not null and cancelled_at is null and effective_from <= clock_timestamp() order by id desc limit 1", Read);
-
-    /// <summary>Its number only: asked often.</summary>
+    /// <summary>The number of the one in force by the database's clock; none before the first day.</summary>
     internal static Question<List<long>> NumberInForce() => Question.All($"select id from policy_changes.versions where approved_at is not null and cancelled_at is null and effective_from <= clock_timestamp() order by id desc limit 1", r => r.GetInt64(0));
 
     /// <summary>The last that was approved, in force already or not: what the next one must be based on.</summary>

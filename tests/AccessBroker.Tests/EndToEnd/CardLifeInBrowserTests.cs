@@ -127,7 +127,7 @@ public sealed class CardLifeInBrowserTests(BrowserTests.Host broker) : IClassFix
         Assert.Equal(["4"], await broker.SqlAsync("select count(distinct p) from (select by as p from registers.entries where register = 'cards' and at > now() - interval '10 minutes' and by like 'p-%' union select fields->>'person' from registers.entries where what = '廃棄' union select fields->>'witness' from registers.entries where what = '廃棄') x"));
         // Other pages that administrators see.
         page = await AsAsync("admin");
-        foreach (var path in (string[])["people", "people/p-1005", "terminals", "terminals/t-01", "terminals/t-01/usage", "registers", "registers/configuration", "requests/new/terminals.enrol", "standard", "cards/mine", "incidents", "reviews", "logout-deliveries", "locks", "requests/new/terminals.grant?terminal=t-01"])
+        foreach (var path in (string[])["people", "people/p-1005", "terminals", "terminals/t-01", "terminals/t-01/usage", "registers", "registers/configuration", "requests/new/terminals.enrol", "standard", "cards/mine", "incidents", "reviews", "logout-deliveries", "locks", "requests/new/terminals.grant?terminal=t-01", "policies", "policies/1", "policies/propose/sign-in", "receipts", "passkeys", "history"])
         {
             var response = await page.GotoAsync($"{broker.Issuer}/{path}");
             Assert.Equal(200, response!.Status);
