@@ -54,7 +54,7 @@ internal static class Commands
             case ["policies", "adopt"]:
                 await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
                 {
-                    var texts = Policies.PolicySet.ReadDirectory(broker.PolicyDirectory);
+                    var texts = Policies.PolicySet.ReadDirectory(broker.PolicyDirectory, broker.Segment);
                     Policies.PolicySet.Of(PolicyChanges.PolicyChangesSlice.AllFiles(broker.PolicyDirectory), texts);
                     await Console.Out.WriteLineAsync($"version {await PolicyChanges.PolicySwitch.AdoptAsync(owner, texts, "adopt", TimeProvider.System, ct)}");
                 }

@@ -78,6 +78,8 @@ public abstract class RequestKind
     public virtual IReadOnlyList<ApprovalStep> Steps => [];
     /// <summary>True when somebody carries it out after the last yes; false: it takes effect with the last yes. Default: true.</summary>
     public virtual bool IsExecuted => true;
+    /// <summary>False where it makes no sense, such as tokens in a segment without them: it is not offered. Default: true.</summary>
+    public virtual bool IsOffered => true;
     /// <summary>False where no reason opens a rule of separation. Default: true, as approvals.yaml says.</summary>
     public virtual bool IsExceptionable => true;
     /// <summary>True when a yes is confirmed with card and PIN (or an attested passkey) at that moment, for exactly this. For kinds that take effect with the last yes. Default: false.</summary>

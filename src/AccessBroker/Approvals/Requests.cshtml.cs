@@ -24,7 +24,7 @@ internal sealed class RequestsModel(Store store, RequestDesk desk, Permissions p
     {
         await using var work = await store.ReadAsync(ct);
         var may = await permissions.OfAsync(work, PersonId.Of(User), ct);
-        Askable = [.. desk.Kinds.Where(k => may.Allows(k.RequestOperation))];
+        Askable = [.. desk.Kinds.Where(k => k.IsOffered && may.Allows(k.RequestOperation))];
         var seen = new List<Request>();
         var (own, latest) = (RequestStore.Latest(PersonId.Of(User), 100), RequestStore.Latest(null, 300));
         await work.AskAsync(ct, own, latest);

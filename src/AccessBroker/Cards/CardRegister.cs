@@ -111,6 +111,10 @@ public static class CardRegister
     public static void NoteTries(UnitOfWork work, CardId card, int triesLeft) =>
         work.Write($"update cards.cards set tries_left = {triesLeft} where id = {card} and tries_left is distinct from {triesLeft}");
 
+    /// <summary>A usable card opens nothing until its PIN is another one, and not after <paramref name="until"/>. False: it is not usable.</summary>
+    internal static async Task<bool> RequireNewPinAsync(UnitOfWork work, CardId card, DateTimeOffset until) =>
+        await work.ExecuteAsync($"update cards.cards set first_pin_until = least(coalesce(first_pin_until, {until}), {until}) where id = {card} and state = 'handed-over'", CancellationToken.None) == 1;
+
     /// <summary>The operator has set a PIN of their own in place of the printed one. <clause>MIC 6.2(5)②</clause></summary>
     public static void FirstPinSet(UnitOfWork work, CardId card) => work.Write($"update cards.cards set first_pin_until = null where id = {card}");
 }

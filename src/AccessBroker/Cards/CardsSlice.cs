@@ -15,7 +15,7 @@ internal static class CardsSlice
     internal static void AddCards(this IServiceCollection services, string policyDirectory)
     {
         services.AddPolicy<CardsPolicy>(policyDirectory, "cards");
-        services.AddSingleton<CardChange>().AddSingleton<IssueCard>().AddSingleton<CardStation>().AddSingleton<CardDates>().AddHostedService<CardClock>();
+        services.AddSingleton<CardChange>().AddSingleton<SuspectedLeak>().AddSingleton<IssueCard>().AddSingleton<CardStation>().AddSingleton<CardDates>().AddHostedService<CardClock>();
         services.AddSingleton<RequestKind, IssueCardKind>().AddSingleton<RequestKind, ReplaceCardKind>().AddSingleton<RequestKind, TemporaryCardKind>().AddSingleton<RequestKind, CancelCardKind>()
             .AddSingleton<RequestKind, UnblockPinKind>().AddSingleton<RequestKind, ConsultKind>().AddSingleton<IFieldOptions, CardOptions>();
         services.AddSingleton<Personalise>().AddSingleton<CardScript>(p => p.GetRequiredService<Personalise>()).AddSingleton<CardScript, FirstCard>().AddSingleton<CardScript, HandOver>().AddSingleton<CardScript, UnblockPin>().AddSingleton<CardScript, ChangePin>();

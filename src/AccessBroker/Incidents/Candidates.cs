@@ -45,6 +45,7 @@ public sealed class Candidates(Permissions permissions, TimeProvider time)
         "operator-at-many-terminals" => "一人が多くの端末で失敗",
         "not-me" => "身に覚えがないとの届出",
         "cloned-key" => "複製の疑いがあるパスキー",
+        "suspected-leak" => "暗証番号・パスワードの漏えいの疑い",
         "unusable-card" => "使えないはずのカードの使用",
         _ => kind,
     };

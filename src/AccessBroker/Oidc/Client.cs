@@ -39,6 +39,13 @@ internal sealed record Client
     }
 }
 
+/// <summary>The register of relying parties: the public query of this slice.</summary>
+public static class ClientRegister
+{
+    /// <summary>Ids and names, by id.</summary>
+    public static Question<List<(string Id, string Name)>> All() => Question.All($"select id, coalesce(configuration->>'name', configuration->>'Name', id) from oidc.clients order by id", r => (r.GetString(0), r.GetString(1)));
+}
+
 /// <summary>The registered relying parties. What was read is believed for a second: so long a change takes to be in force.</summary>
 internal sealed class Clients(Store store, TimeProvider time)
 {

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Security.Cryptography;
+using System.Text;
 
 namespace AccessBroker.OneTimeCodes;
 
@@ -39,6 +40,9 @@ public sealed record OneTimeToken(int Digits, HashAlgorithmName Algorithm, TimeS
 /// <summary>The whole decision on a code, pure.</summary>
 public static class OneTimeCodeRule
 {
+    /// <summary>What people type: full-width digits and spaces are no mistake. At most 12 characters are looked at; never throws.</summary>
+    public static string Typed(string? given) => given is null or { Length: > 12 } ? "" : string.Concat(given.Normalize(NormalizationForm.FormKC).Where(c => !char.IsWhiteSpace(c)));
+
     /// <summary>
     /// The step a code belongs to, or null: it is wrong, used, or outside the window of ±<paramref name="window"/> around where the token's clock is
     /// expected. The drift is learnt, but never beyond ±<paramref name="mostDrift"/>. Compares in constant time, and all steps of the window always.
@@ -50,7 +54,7 @@ public static class OneTimeCodeRule
         var expected = step + Math.Clamp(token.Drift, -mostDrift, mostDrift);
         for (var at = expected - window; at <= expected + window; at++)
         {
-            var same = Primitives.Secret.Same(System.Text.Encoding.ASCII.GetBytes(Totp.Hotp(seed, at, token.Digits, token.Algorithm)), System.Text.Encoding.UTF8.GetBytes(code));
+            var same = Primitives.Secret.Same(Encoding.ASCII.GetBytes(Totp.Hotp(seed, at, token.Digits, token.Algorithm)), Encoding.UTF8.GetBytes(code));
             if (same && at > token.LastStep && Math.Abs(at - step) <= mostDrift + window) found ??= (at, (int)Math.Clamp(at - step, -mostDrift, mostDrift));
         }
         return found;

@@ -1,5 +1,6 @@
 using AccessBroker.Cards;
 using AccessBroker.Database;
+using AccessBroker.People;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using Microsoft.AspNetCore.Authorization;
@@ -9,7 +10,7 @@ namespace AccessBroker.Passkeys;
 
 /// <summary>One's own passkeys, and the enrolment of another. <clause>MIC 5.4(3)</clause></summary>
 [Authorize]
-internal sealed class MineModel(Store store, EnrolPasskey enrol) : PageModel
+internal sealed class MineModel(Store store, EnrolPasskey enrol, TimeProvider time) : PageModel
 {
     public IReadOnlyList<(PasskeyRow Key, Card Card)> Keys { get; private set; } = [];
     /// <summary>Why no key can be enrolled now.</summary>
@@ -19,9 +20,10 @@ internal sealed class MineModel(Store store, EnrolPasskey enrol) : PageModel
     public async Task OnGetAsync(CancellationToken ct)
     {
         await using var work = await store.ReadAsync(ct);
-        var (keys, media) = (PasskeyRegister.OfPerson(PersonId.Of(User)), CardRegister.MediaOfPerson(PersonId.Of(User)));
-        await work.AskAsync(ct, keys, media);
+        var me = PersonId.Of(User);
+        var (keys, media, person) = (PasskeyRegister.OfPerson(me), CardRegister.MediaOfPerson(me), PeopleRegister.FindValid(me, time.GetUtcNow()));
+        await work.AskAsync(ct, keys, media, person);
         Keys = [.. keys.Answer.Join(media.Answer, k => k.Card, m => m.Id, (k, m) => (k, m))];
-        Problem = enrol.Problem(LiveSession.Of(HttpContext)!);
+        Problem = enrol.Problem(LiveSession.Of(HttpContext)!, person.Answer);
     }
 }

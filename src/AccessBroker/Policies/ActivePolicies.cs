@@ -32,10 +32,21 @@ public sealed record PolicySet(string Hash, IReadOnlyDictionary<string, string> 
     public static string HashOf(IReadOnlyDictionary<string, string> texts) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Concat(texts.OrderBy(t => t.Key, StringComparer.Ordinal).Select(t => $"{t.Key}.yaml\n{t.Value.ReplaceLineEndings("\n")}\n")))));
 
-    /// <summary>The files of a directory by name. Throws <see cref="PolicyException"/> when it cannot be read.</summary>
-    public static Dictionary<string, string> ReadDirectory(string directory)
+    /// <summary>
+    /// The files of a directory by name; one in a folder named like the segment takes the place of the one beside it. Throws <see cref="PolicyException"/>
+    /// when it cannot be read, or a file of the segment has none to take the place of.
+    /// </summary>
+    public static Dictionary<string, string> ReadDirectory(string directory, string segment)
     {
-        try { return Directory.GetFiles(directory, "*.yaml").ToDictionary(f => Path.GetFileNameWithoutExtension(f), File.ReadAllText); }
+        try
+        {
+            var texts = Directory.GetFiles(directory, "*.yaml").ToDictionary(f => Path.GetFileNameWithoutExtension(f), File.ReadAllText);
+            var own = Path.Combine(directory, segment);
+            foreach (var file in Directory.Exists(own) ? Directory.GetFiles(own, "*.yaml") : [])
+                if (texts.ContainsKey(Path.GetFileNameWithoutExtension(file))) texts[Path.GetFileNameWithoutExtension(file)] = File.ReadAllText(file);
+                else throw new PolicyException($"{file}: there is no policy of this name");
+            return texts;
+        }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException) { throw new PolicyException($"{directory}: {e.Message}", e); }
     }
 }
@@ -53,7 +64,7 @@ public sealed class ActivePolicies
     public ActivePolicies(IEnumerable<PolicyFile> files, PolicyDirectory directory)
     {
         Files = [.. files];
-        _current = PolicySet.Of(Files, PolicySet.ReadDirectory(directory.Path));
+        _current = PolicySet.Of(Files, PolicySet.ReadDirectory(directory.Path, directory.Segment));
     }
 
     /// <summary>Every policy file there is.</summary>
@@ -80,8 +91,8 @@ public sealed class ActivePolicies
     }
 }
 
-/// <summary>Where the policy files of the first day are.</summary>
-public sealed record PolicyDirectory(string Path);
+/// <summary>Where the policy files of the first day are, and of which segment.</summary>
+public sealed record PolicyDirectory(string Path, string Segment);
 
 /// <summary>A policy as slices take it: <see cref="Now"/> is the one in force.</summary>
 public sealed class Active<T> where T : class, IPolicy

@@ -84,7 +84,7 @@ public static partial class PolicyFiles
     /// <summary>Declares a policy file; slices take it as <see cref="Active{T}"/>. A bad file stops the start.</summary>
     public static void AddPolicy<T>(this IServiceCollection services, string directory, [Localizable(false)] string name) where T : class, IPolicy
     {
-        services.TryAddSingleton(new PolicyDirectory(directory));
+        services.TryAddSingleton(p => new PolicyDirectory(directory, p.GetRequiredService<Web.BrokerOptions>().Segment));
         services.TryAddSingleton<ActivePolicies>();
         services.AddSingleton(new PolicyFile(name, typeof(T), (file, text) => Parse<T>(file + ".yaml", text)));
         services.AddSingleton<Active<T>>();

@@ -27,6 +27,8 @@ internal static class PolicyChangesSlice
         services.AddPolicy<SignIn.SignInPolicy>(directory, "sign-in");
         services.AddPolicy<Assurance.AssurancePolicy>(directory, "assurance");
         services.AddPolicy<Passkeys.PasskeysPolicy>(directory, "passkeys");
+        services.AddPolicy<OneTimeCodes.OneTimeCodesPolicy>(directory, "one-time-codes");
+        services.AddPolicy<Passwords.PasswordsPolicy>(directory, "passwords");
         services.AddPolicy<TimeSource.TimePolicy>(directory, "time");
         return [.. services.Where(s => s.ServiceType == typeof(PolicyFile)).Select(s => (PolicyFile)s.ImplementationInstance!)];
     }

@@ -101,7 +101,7 @@ internal sealed partial class PolicySwitch(ActivePolicies active, Store store, L
     private async Task LookAsync(CancellationToken ct)
     {
         string hash;
-        try { hash = PolicySet.HashOf(PolicySet.ReadDirectory(options.PolicyDirectory)); }
+        try { hash = PolicySet.HashOf(PolicySet.ReadDirectory(options.PolicyDirectory, options.Segment)); }
         catch (PolicyException) { hash = "unreadable"; }
         var differs = !await store.AskAsync(PolicyVersions.IsOnRecord(hash, _version), ct);
         _looked = time.GetTimestamp();

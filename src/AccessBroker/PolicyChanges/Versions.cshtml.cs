@@ -12,7 +12,7 @@ namespace AccessBroker.PolicyChanges;
 
 /// <summary>The policies in force, all versions, and what a proposal would change.</summary>
 [Authorize("policies.read"), Audited("policies.cancel")]
-internal sealed class VersionsModel(Store store, ActivePolicies active, Permissions permissions, TimeProvider time) : PageModel
+internal sealed class VersionsModel(Store store, ActivePolicies active, Permissions permissions, Web.BrokerOptions options, TimeProvider time) : PageModel
 {
     public PolicyVersion? Shown { get; private set; }
     public IReadOnlyList<PolicyVersion> Latest { get; private set; } = [];
@@ -20,7 +20,12 @@ internal sealed class VersionsModel(Store store, ActivePolicies active, Permissi
     public IReadOnlyList<string> Names_ => [.. active.Files.Select(f => f.Name).Order(StringComparer.Ordinal)];
     public long InForce { get; private set; }
     public long LiveSessions { get; private set; }
+    /// <summary>The preview could be made.</summary>
+    public bool IsPreviewed { get; private set; }
+    /// <summary>People whom the change concerns.</summary>
     public int People { get; private set; }
+    /// <summary>Names of relying parties for which other factors would be needed.</summary>
+    public IReadOnlyList<string> Clients { get; private set; } = [];
     public MayDo May { get; private set; } = null!;
     private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
 
@@ -56,9 +61,23 @@ internal sealed class VersionsModel(Store store, ActivePolicies active, Permissi
             if ((Shown = await work.AskAsync(PolicyVersions.Find(one), ct)) is null) return NotFound();
             var before = Shown.BasedOn is { } based ? (await work.AskAsync(PolicyVersions.Find(based), ct))!.Texts : new Dictionary<string, string>();
             Differences = [.. Shown.Texts.Where(t => before.GetValueOrDefault(t.Key) != t.Value && before.Count > 0).OrderBy(t => t.Key, StringComparer.Ordinal).Select(t => (t.Key, TextDifference.Of(before.GetValueOrDefault(t.Key, ""), t.Value)))];
-            (LiveSessions, People) = (await work.AskAsync(Sessions.LiveSessions.Count(), ct), (await work.AskAsync(PeopleRegister.WholeAt(time.GetUtcNow()), ct)).Count(p => p.Standing == "valid"));
+            if (Shown.ApprovedAt is null) await PreviewAsync(work, before, ct);
         }
         _names = await work.AskAsync(PeopleRegister.Names(Latest.Concat(Shown is null ? [] : [Shown]).SelectMany(v => new[] { v.ProposedBy, v.ApprovedBy ?? "" }), time.GetUtcNow()), ct);
         return Page();
+    }
+
+    /// <summary>Whom it would concern. Nothing is shown of a version that could not come into force.</summary>
+    private async Task PreviewAsync(UnitOfWork work, IReadOnlyDictionary<string, string> before, CancellationToken ct)
+    {
+        var (sessions, people, clients) = (Sessions.LiveSessions.Count(), PeopleRegister.WholeAt(time.GetUtcNow()), Oidc.ClientRegister.All());
+        await work.AskAsync(ct, sessions, people, clients);
+        PolicyEffect effect;
+        try { effect = PolicyEffect.Of(PolicySet.Of(active.Files, PolicySet.Complete(before, active.Newest.Texts)), PolicySet.Of(active.Files, PolicySet.Complete(Shown!.Texts, active.Newest.Texts)), options.Segment, clients.Answer.Select(c => c.Id)); }
+        catch (PolicyException) { return; }
+        LiveSessions = sessions.Answer;
+        Clients = [.. clients.Answer.Where(c => effect.Clients.Contains(c.Id)).Select(c => c.Name)];
+        People = people.Answer.Count(p => p.Standing == "valid" && (effect.Everybody || effect.Clients.Count > 0 || p.Roles.Any(effect.Roles.Contains)));
+        IsPreviewed = true;
     }
 }

@@ -3,6 +3,7 @@ using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.People;
+using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 
 namespace AccessBroker.SignIn;
@@ -47,6 +48,11 @@ internal sealed class SignInAttempt(UnitOfWork work, AttachedTerminal attached, 
     internal Acr Needed { get; set; } = Acr.Multi;
     /// <summary>Set by the check of factors: the methods of which one is still needed.</summary>
     internal string Missing { get; set; } = "";
+
+    /// <summary>Whose number was typed: nothing is proven by it. Null: nobody's, or nothing was typed.</summary>
+    internal PersonId? Named { get; set; }
+    /// <summary>Whom a refusal counts against, beside the terminal; null: nobody.</summary>
+    internal PersonId? FailsAgainst { get; set; }
 
     /// <summary>Set by the lockout checks: which lock refused.</summary>
     internal Lockout.Lock? Lock { get; set; }

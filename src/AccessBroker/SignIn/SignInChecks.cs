@@ -27,6 +27,12 @@ internal sealed class SignInChecks
     /// <summary>When a passkey has signed, with user verification. The session follows.</summary>
     internal IReadOnlyList<Check> OnPasskey { get; }
 
+    /// <summary>Before what was typed is looked at.</summary>
+    internal IReadOnlyList<Check> BeforeTyped { get; }
+
+    /// <summary>When password and one-time code were right. The session follows.</summary>
+    internal IReadOnlyList<Check> OnTyped { get; }
+
     private readonly Active<AssurancePolicy> _assurance;
     private readonly Active<LockoutPolicy> _lockout;
     private readonly string _segment;
@@ -43,6 +49,8 @@ internal sealed class SignInChecks
         OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
         OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, ClockIsExact, FactorsAreEnough];
         OnPasskey = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, ClockIsExact, FactorsAreEnough];
+        BeforeTyped = [TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen, CodesAreTimely];
+        OnTyped = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, CodesAreTimely, ClockIsExact, FactorsAreEnough];
     }
 
     /// <summary>The transaction was opened by a browser at this terminal's address: a handle carried elsewhere opens nothing.</summary>
@@ -99,6 +107,9 @@ internal sealed class SignInChecks
 
     /// <summary>What is privileged is short: with a clock that is wrong nobody knows how short. <clause>MOJ 第5-3(8)</clause></summary>
     private Task<string?> ClockIsExact(SignInAttempt a, CancellationToken ct) => Task.FromResult(_assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted).Acr == Acr.Privileged && !_clock.IsExact ? "sign-in.clock-not-exact" : null);
+
+    /// <summary>A code is a matter of seconds. <clause>MOJ 第5-3(8)</clause></summary>
+    private Task<string?> CodesAreTimely(SignInAttempt a, CancellationToken ct) => Task.FromResult(_clock.IsExact ? null : "sign-in.clock-not-exact");
 
     /// <summary>Categories are counted, and segment, relying party and person say how many of which are needed. <clause>MIC 3(1)②(ア), 6.2(1)③(オ)</clause></summary>
     private Task<string?> FactorsAreEnough(SignInAttempt a, CancellationToken ct)

@@ -43,7 +43,7 @@ internal sealed class SignInEndpoints(Store store, Wakeups wakeups, Active<SignI
         var made = Secret.Fits(id) && await store.ExecuteAsync($"""
             update sign_in.transactions set state = 'handed', handle_hash = {Secret.Hash(handle)}, handle_expires_at = clock_timestamp() + {policy.Now.HandleLifetime},
                 told = null, terminal = null, code_hash = null, changed_at = clock_timestamp()
-            where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and (state in ('open', 'handed', 'refused', 'locked', 'cancelled', 'proven') or (state in ('claimed', 'pin') and changed_at < clock_timestamp() - interval '90 seconds'))
+            where id = {id} and browser_hash = {BeginSignIn.BrowserOf(context)} and address = {BeginSignIn.AddressOf(context)} and expires_at > clock_timestamp() and (state in ('open', 'handed', 'refused', 'locked', 'cancelled', 'proven', 'new-password') or (state in ('claimed', 'pin') and changed_at < clock_timestamp() - interval '90 seconds'))
             """, ct) == 1;
         if (!made && await FindAsync(context, id, ct) is { State: "claimed" or "pin" }) return Problems.Json(StatusCodes.Status409Conflict, "sign-in.under-way", "この端末では暗証番号の入力を待っています。それを終えるか取り消してください。");
         if (!made) return Unknown(context, "sign-in.make-handle");

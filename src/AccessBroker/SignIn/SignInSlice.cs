@@ -17,7 +17,7 @@ public static class SignInSlice
     {
         services.AddPolicy<SignInPolicy>(policyDirectory, "sign-in");
         services.AddSingleton(new MenuEntry("受付番号を調べる", "/receipts", 44, ["sign-in.read-receipts"]));
-        services.AddSingleton<BeginSignIn>().AddSingleton<SignInChecks>().AddSingleton<SignInSteps>().AddSingleton<CompleteSignIn>().AddSingleton<PasskeyProof>().AddSingleton<Approvals.IConfirmation, Confirmation>().AddSingleton<SignInEndpoints>();
+        services.AddSingleton<BeginSignIn>().AddSingleton<SignInChecks>().AddSingleton<SignInSteps>().AddSingleton<CompleteSignIn>().AddSingleton<BrowserAttempts>().AddSingleton<PasskeyProof>().AddSingleton<TypedProof>().AddSingleton<Approvals.IConfirmation, Confirmation>().AddSingleton<SignInEndpoints>();
         services.AddSingleton<ITerminalRequest, ClaimHandle>().AddSingleton<ITerminalRequest, ProvePossession>().AddSingleton<ITerminalRequest, ReportPinFailure>()
             .AddSingleton<ITerminalRequest, ProveSignIn>().AddSingleton<ITerminalRequest, CancelSignIn>();
         services.AddSingleton(new Sweep("delete from sign_in.transactions where ctid in (select ctid from sign_in.transactions where expires_at < clock_timestamp() - interval '1 hour' limit 500)"));
@@ -41,6 +41,8 @@ public static class SignInSlice
         transaction.MapPost("/handle", (HttpContext context, string id, SignInEndpoints endpoints, CancellationToken ct) => endpoints.MakeHandleAsync(context, id, ct)).WithMetadata(new AuditedAttribute("sign-in.make-handle"));
         transaction.MapPost("/passkey/options", (HttpContext context, string id, PasskeyProof proof, CancellationToken ct) => proof.BeginAsync(context, id, ct)).WithMetadata(new AuditedAttribute("sign-in.passkey")).RequireRateLimiting(RateLimit);
         transaction.MapPost("/passkey", (HttpContext context, string id, PasskeyProof.Posted posted, PasskeyProof proof, CancellationToken ct) => proof.RunAsync(context, id, posted, ct)).WithMetadata(new AuditedAttribute("sign-in.passkey")).RequireRateLimiting(RateLimit);
+        transaction.MapPost("/typed", (HttpContext context, string id, TypedProof.Posted posted, TypedProof proof, CancellationToken ct) => proof.RunAsync(context, id, posted, ct)).WithMetadata(new AuditedAttribute("sign-in.typed")).RequireRateLimiting(RateLimit);
+        transaction.MapPost("/new-password", (HttpContext context, string id, TypedProof.NewPosted posted, TypedProof proof, CancellationToken ct) => proof.SetNewAsync(context, id, posted, ct)).WithMetadata(new AuditedAttribute("passwords.first-set")).RequireRateLimiting(RateLimit);
         transaction.MapPost("/cancel", (HttpContext context, string id, PasskeyProof proof, CancellationToken ct) => proof.CancelAsync(context, id, ct)).WithMetadata(new AuditedAttribute("sign-in.cancel")).RequireRateLimiting(RateLimit);
         transaction.MapPost("/complete", (HttpContext context, string id, CompleteSignIn.Posted posted, SignInEndpoints endpoints, CancellationToken ct) => endpoints.CompleteAsync(context, id, posted, ct)).WithMetadata(new AuditedAttribute("sign-in.complete"));
         app.MapGet("/session", (HttpContext context) => Results.StatusCode(context.User.Identity?.IsAuthenticated == true ? StatusCodes.Status204NoContent : StatusCodes.Status401Unauthorized));

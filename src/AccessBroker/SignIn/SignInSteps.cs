@@ -86,7 +86,7 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
         Client = attempt.Transaction.Client,
         Card = attempt.Card?.Id ?? attempt.Transaction.Card,
         Person = attempt.Card?.Person ?? attempt.Transaction.Person,
-        Details = attempt.Transaction.Operation is { } confirmed ? new Dictionary<string, string> { ["operation"] = confirmed } : new Dictionary<string, string>(),
+        Details = new[] { ("operation", attempt.Transaction.Operation), ("named", attempt.Named?.Value) }.Where(d => d.Item2 is not null).ToDictionary(d => d.Item1, d => d.Item2!),
     };
 
     /// <summary>
@@ -105,7 +105,8 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
             throw new TerminalRequestException("sign-in.factor-missing");
         }
         var receipt = Receipt();
-        if (attempt.Lock is null && attempt.Signature.Length > 0) await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, null, ct);
+        // Our clock is not the person's failure.
+        if (attempt.Lock is null && attempt.Signature.Length > 0 && reason != "sign-in.clock-not-exact") await failures.CountAsync(attempt.Work, attempt.Attached.Terminal.Id, attempt.FailsAgainst, ct);
         // A card that must not be used was used by somebody. <clause>TAG 第3章1(A)</clause>
         if (attempt.Card is { Usable: false } card && reason == $"sign-in.card-{card.State}")
             await candidates.RaiseAsync(attempt.Work, "unusable-card", 2, card.Id.Value, attempt.Attached.Terminal.Id, card.Person, null, new Dictionary<string, string> { ["状態"] = CardNames.State(card.State) }, ct);

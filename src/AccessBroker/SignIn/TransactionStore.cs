@@ -42,10 +42,10 @@ internal static class TransactionStore
         from sign_in.transactions where id = {id} and terminal = {terminal} and state = any({states}) and expires_at > clock_timestamp() for update
         """, Read);
 
-    /// <summary>The claimed transaction of a browser, locked for the rest of the unit of work; else null.</summary>
-    internal static Question<Transaction?> LockOfBrowser(string id, byte[] browser, string address) => Question.First($"""
+    /// <summary>The transaction of a browser in that state, locked for the rest of the unit of work; else null.</summary>
+    internal static Question<Transaction?> LockOfBrowser(string id, byte[] browser, string address, string state) => Question.First($"""
         select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
-        from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and state = 'claimed' and expires_at > clock_timestamp() for update
+        from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and state = {state} and expires_at > clock_timestamp() for update
         """, Read);
 
     /// <summary>Everything is proven: the code that the page must bring stands in the row.</summary>

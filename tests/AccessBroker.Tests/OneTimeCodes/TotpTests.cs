@@ -25,6 +25,10 @@ public sealed class TotpTests
         Assert.Equal((sha1, sha256, sha512), (Totp.Hotp(Seed, step, 8, HashAlgorithmName.SHA1), Totp.Hotp(Repeated(32), step, 8, HashAlgorithmName.SHA256), Totp.Hotp(Repeated(64), step, 8, HashAlgorithmName.SHA512)));
     }
 
+    /// <summary>RFC 4648 §10, without padding.</summary>
+    [Theory, InlineData("", ""), InlineData("f", "MY"), InlineData("fo", "MZXQ"), InlineData("foo", "MZXW6"), InlineData("foob", "MZXW6YQ"), InlineData("fooba", "MZXW6YTB"), InlineData("foobar", "MZXW6YTBOI")]
+    public void Rfc_4648(string text, string expected) => Assert.Equal(expected, Base32.Encode(Encoding.ASCII.GetBytes(text)));
+
     private static readonly DateTimeOffset Noon = new(2026, 11, 21, 3, 0, 0, TimeSpan.Zero);
     private static OneTimeToken Token(long lastStep = 0, int drift = 0) => new(6, HashAlgorithmName.SHA1, TimeSpan.FromSeconds(30), lastStep, drift);
     private static string CodeAt(DateTimeOffset at) => Totp.Hotp(Seed, Totp.StepAt(at, TimeSpan.FromSeconds(30)), 6, HashAlgorithmName.SHA1);

@@ -15,7 +15,7 @@ public sealed class RiskTests(RiskTests.Lgwan broker) : IClassFixture<RiskTests.
         protected override void ChangePolicies(string directory)
         {
             var file = Path.Combine(directory, "assurance.yaml");
-            File.WriteAllText(file, File.ReadAllText(file).Replace("22:00-06:00", "", StringComparison.Ordinal));
+            File.WriteAllText(file, File.ReadAllText(file).Replace("22:00-06:00", "", StringComparison.Ordinal).Replace("new-terminal: false", "new-terminal: true", StringComparison.Ordinal));
         }
     }
 
@@ -42,6 +42,19 @@ public sealed class RiskTests(RiskTests.Lgwan broker) : IClassFixture<RiskTests.
         if (code is null) return $"{state} {(await browser.StateAsync(transaction)).GetProperty("cause").GetString()}";
         using var complete = await browser.CompleteAsync(transaction, code);
         return $"{complete.StatusCode} {(await broker.SqlAsync("select acr, attested from sessions.sessions where ended_at is null"))[0]}";
+    }
+
+    /// <summary>Segment lgwan at an odd hour: from an hour ago until in two hours.</summary>
+    public sealed class AtNight : BrokerHost
+    {
+        protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Broker__Segment", "lgwan")];
+
+        protected override void ChangePolicies(string directory)
+        {
+            var now = TimeOnly.FromDateTime(AccessBroker.Web.JapaneseTime.ToLocal(DateTimeOffset.UtcNow).DateTime);
+            var file = Path.Combine(directory, "assurance.yaml");
+            File.WriteAllText(file, File.ReadAllText(file).Replace("22:00-06:00", $"{now.AddHours(-1):HH:mm}-{now.AddHours(2):HH:mm}", StringComparison.Ordinal));
+        }
     }
 
     /// <summary>A software key that says it is a model nobody has imported yet, with a chain of its own making.</summary>
@@ -72,5 +85,22 @@ public sealed class RiskTests(RiskTests.Lgwan broker) : IClassFixture<RiskTests.
         // As if they had never sat here.
         await broker.SqlAsync("update sessions.sessions set terminal = 't-09' where person = 'p-1001' and ended_at is not null; update sessions.sessions set ended_at = now(), end_reason = 'test', terminal = 't-09' where ended_at is null");
         Assert.Equal("cancelled needs-card", await TryAsync(key));
+    }
+}
+
+/// <summary>The same key by day would be enough.</summary>
+public sealed class OddHoursTests(RiskTests.AtNight broker) : IClassFixture<RiskTests.AtNight>
+{
+    [Fact, Trait("Requirement", "IDN-02")]
+    public async Task An_odd_hour_asks_for_a_card_and_a_card_is_enough()
+    {
+        var terminal = await broker.TerminalAsync();
+        using var key = new SoftKey(Guid.NewGuid()) { Attestation = "none" };
+        Assert.Equal((HttpStatusCode.OK, ""), await PasskeySteps.EnrolAsync(broker, terminal, key));
+        await terminal.RemoveAsync();
+        key.Counter++;
+        using var browser = new TestBrowser(broker);
+        var (code, state, transaction) = await PasskeySteps.AnswerAsync(broker, terminal, browser, key, null);
+        Assert.Equal((null, "cancelled", "needs-card"), (code, state, (await browser.StateAsync(transaction)).GetProperty("cause").GetString()));
     }
 }

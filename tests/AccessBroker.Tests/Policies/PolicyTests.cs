@@ -3,7 +3,9 @@ using AccessBroker.Approvals;
 using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Lockout;
+using AccessBroker.OneTimeCodes;
 using AccessBroker.Passkeys;
+using AccessBroker.Passwords;
 using AccessBroker.Policies;
 using AccessBroker.Sessions;
 using AccessBroker.SignIn;
@@ -41,7 +43,31 @@ public sealed class PolicyTests
         PolicyFiles.Load<TerminalsPolicy>(Directory, "terminals");
         PolicyFiles.Load<AssurancePolicy>(Directory, "assurance");
         PolicyFiles.Load<PasskeysPolicy>(Directory, "passkeys");
+        PolicyFiles.Load<OneTimeCodesPolicy>(Directory, "one-time-codes");
+        PolicyFiles.Load<PasswordsPolicy>(Directory, "passwords");
         PolicyFiles.Load<TimePolicy>(Directory, "time");
+    }
+
+    /// <summary>Each segment's set, with the files of its folder in place of the common ones.</summary>
+    [Theory, InlineData("my-number", 10, false), InlineData("juki-net", 10, false), InlineData("lgwan", 10, true), InlineData("internet", 4, true)]
+    public void The_sample_of_each_segment_is_valid(string segment, int hours, bool locks)
+    {
+        var set = PolicySet.Of(AccessBroker.PolicyChanges.PolicyChangesSlice.AllFiles(Directory), PolicySet.ReadDirectory(Directory, segment));
+        var sessions = (SessionsPolicy)set.Values[typeof(SessionsPolicy)];
+        Assert.Equal((TimeSpan.FromHours(hours), locks), (sessions.Absolute, sessions.CardOut == CardOut.Lock));
+        // Each line says where it comes from: the clause, or ours.
+        foreach (var file in System.IO.Directory.Exists(Path.Combine(Directory, segment)) ? System.IO.Directory.GetFiles(Path.Combine(Directory, segment)) : [])
+            Assert.Contains("In place of ../", File.ReadLines(file).ElementAt(1), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_segments_file_without_a_common_one_is_refused()
+    {
+        var copy = System.IO.Directory.CreateTempSubdirectory().FullName;
+        System.IO.Directory.CreateDirectory(Path.Combine(copy, "lgwan"));
+        File.WriteAllText(Path.Combine(copy, "lgwan", "sesions.yaml"), "");
+        Assert.Contains("there is no policy of this name", Assert.Throws<PolicyException>(() => PolicySet.ReadDirectory(copy, "lgwan")).Message, StringComparison.Ordinal);
+        Assert.Empty(PolicySet.ReadDirectory(copy, "my-number"));
     }
 
     [Fact]
@@ -109,7 +135,8 @@ public sealed class PolicyTests
 
     [Theory]
     [InlineData("lockout", typeof(LockoutPolicy)), InlineData("sessions", typeof(SessionsPolicy)), InlineData("sign-in", typeof(SignInPolicy)), InlineData("roles", typeof(RolesPolicy)),
-     InlineData("approvals", typeof(ApprovalsPolicy)), InlineData("cards", typeof(CardsPolicy)), InlineData("posts", typeof(PostsPolicy)), InlineData("terminals", typeof(TerminalsPolicy)), InlineData("assurance", typeof(AssurancePolicy)), InlineData("passkeys", typeof(PasskeysPolicy)), InlineData("time", typeof(TimePolicy))]
+     InlineData("approvals", typeof(ApprovalsPolicy)), InlineData("cards", typeof(CardsPolicy)), InlineData("posts", typeof(PostsPolicy)), InlineData("terminals", typeof(TerminalsPolicy)), InlineData("assurance", typeof(AssurancePolicy)), InlineData("passkeys", typeof(PasskeysPolicy)), InlineData("time", typeof(TimePolicy)),
+     InlineData("one-time-codes", typeof(OneTimeCodesPolicy)), InlineData("passwords", typeof(PasswordsPolicy))]
     public void Each_schema_names_the_same_values_as_the_code(string name, Type policy)
     {
         var schema = JsonElement.Parse(File.ReadAllText(Path.Combine(Directory, "schema", name + ".schema.json")));

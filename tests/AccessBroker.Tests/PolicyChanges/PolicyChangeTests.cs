@@ -215,12 +215,29 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
         finally { await File.WriteAllTextAsync(file, text); }
     }
 
+    /// <summary>Whom a change concerns: relying parties whose factors change, people whose roles change, everybody otherwise.</summary>
+    [Theory]
+    [InlineData("assurance", "clients: {}", "clients: { koseki: card }", "koseki", false, "")]
+    [InlineData("assurance", "max-age: 5m", "max-age: 4m", "koseki other", true, "")]
+    [InlineData("roles", "hr: [people.read, ", "hr: [", "", false, "hr")]
+    [InlineData("sessions", "idle: 30m", "idle: 20m", "", true, "")]
+    [InlineData("roles", "# Which role may do", "# What role may do", "", false, "")]
+    public void The_preview_says_whom_a_change_concerns(string name, string from, string to, string clients, bool everybody, string roles)
+    {
+        var files = PolicyChangesSlice.AllFiles("x");
+        var before = PolicySet.ReadDirectory(Path.Combine(Place.Root, "policies"), "my-number");
+        Assert.Contains(from, before[name], StringComparison.Ordinal);
+        var after = new Dictionary<string, string>(before) { [name] = before[name].Replace(from, to, StringComparison.Ordinal) };
+        var effect = PolicyEffect.Of(PolicySet.Of(files, before), PolicySet.Of(files, after), "my-number", ["koseki", "other"]);
+        Assert.Equal((clients, everybody, roles), (string.Join(' ', effect.Clients), effect.Everybody, string.Join(' ', effect.Roles)));
+    }
+
     /// <summary>What has begun keeps the set it began with, whatever happens meanwhile.</summary>
     [Fact]
     public async Task A_request_that_has_begun_is_not_judged_half_by_the_old_and_half_by_the_new()
     {
         var files = new[] { new PolicyFile("sign-in", typeof(SignInPolicy), (name, text) => PolicyFiles.Parse<SignInPolicy>(name, text)) };
-        var policies = new ActivePolicies(files, new(broker.PolicyDirectory));
+        var policies = new ActivePolicies(files, new(broker.PolicyDirectory, "my-number"));
         var active = new Active<SignInPolicy>(policies);
         var (old, text) = (active.Now.CodeLifetime, await File.ReadAllTextAsync(Path.Combine(broker.PolicyDirectory, "sign-in.yaml")));
         var other = PolicySet.Of(files, new Dictionary<string, string> { ["sign-in"] = text.Replace("code-lifetime: 60s", "code-lifetime: 30s", StringComparison.Ordinal) });

@@ -19,9 +19,17 @@
     for (const element of root.querySelectorAll("[data-fill]")) element.textContent = told[element.dataset.fill] ?? "";
     const step = { open: "start", handed: "start", claimed: "card", pin: "pin", proven: "pin" }[state];
     for (const element of root.querySelectorAll("[data-step]")) element.toggleAttribute("aria-current", element.dataset.step === step);
-    const over = !["handed", "claimed", "pin", "passkey", "proven", "completed", "expired"].includes(state);
+    const over = !["handed", "claimed", "pin", "passkey", "typed", "proven", "completed", "expired"].includes(state);
     start.disabled = !over;
     document.getElementById("passkey")?.toggleAttribute("disabled", !over);
+    const typed = document.getElementById("typed"), own = document.getElementById("new-password");
+    typed?.querySelector("button").toggleAttribute("disabled", !over);
+    if (own) {
+      const asked = state === "new-password";
+      if (asked && own.hidden) setTimeout(() => own.elements.new.focus());
+      own.hidden = !asked;
+      document.getElementById("typed-details").hidden = asked;
+    }
     if (over && state !== "open") start.textContent = start.dataset.again;
     // On a small or enlarged screen the news would be below the fold.
     if (state !== "open") root.querySelector("[data-for]:not([hidden])")?.scrollIntoView({ block: "nearest" });
@@ -93,6 +101,28 @@
     return answer.ok ? (await answer.json()).code : null;
   };
 
+  // The terminal is known by its agent; what was typed goes to the broker and nowhere else.
+  const sendTyped = async () => {
+    const form = document.getElementById("typed");
+    const body = { person: form.elements.person.value, password: form.elements.password.value, code: form.elements.code.value };
+    form.elements.password.value = form.elements.code.value = "";
+    local = "typed";
+    show("typed");
+    const answer = await post(`${base}/typed`, body);
+    local = null;
+    if (answer.status === 422) { await post(`${base}/cancel`); say("both-needed"); return null; }
+    if (answer.status >= 500) { say("unavailable"); return null; }
+    return answer.ok ? (await answer.json()).code ?? null : null;
+  };
+
+  const finish = async (code) => {
+    const done = await post(`${base}/complete`, { code });
+    if (!done.ok) return;
+    const { next } = await done.json();
+    root.dataset.state = "completed";
+    location.assign(next);
+  };
+
   const run = async (way) => {
     const agent = await pick();
     if (!agent) return say("no-agent");
@@ -102,18 +132,13 @@
     if (made.status === 409) return say("busy");
     if (!made.ok) return say("unavailable");
     const { handle } = await made.json();
-    const answer = await post(`${agent.origin}/${way === "passkey" ? "seat" : "sign-in"}`, { handle });
+    const answer = await post(`${agent.origin}/${way === "card" ? "sign-in" : "seat"}`, { handle });
     if (answer.status === 409) return say("busy");
     if (answer.status === 503) return say("not-attached");
     if (answer.status === 502) return say("unavailable");
     if (!answer.ok) return;                       // refused or cancelled: the broker's state says which
-    const code = way === "passkey" ? await askPasskey() : (await answer.json()).code;
-    if (!code) return;
-    const done = await post(`${base}/complete`, { code });
-    if (!done.ok) return;
-    const { next } = await done.json();
-    root.dataset.state = "completed";
-    location.assign(next);
+    const code = way === "passkey" ? await askPasskey() : way === "typed" ? await sendTyped() : (await answer.json()).code;
+    if (code) await finish(code);
   };
 
   const begin = async (way) => {
@@ -126,5 +151,17 @@
   const passkey = document.getElementById("passkey");
   if (passkey && !window.PublicKeyCredential?.parseRequestOptionsFromJSON) passkey.hidden = true;
   passkey?.addEventListener("click", () => begin("passkey"));
+  document.getElementById("typed")?.addEventListener("submit", (event) => { event.preventDefault(); begin("typed"); });
+  document.getElementById("new-password")?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const form = event.target, problem = document.getElementById("new-problem");
+    const tell = (text) => { problem.textContent = text; problem.hidden = !text; };
+    if (form.elements.new.value !== form.elements.again.value) return tell(problem.dataset.differ);
+    tell("");
+    const answer = await post(`${base}/new-password`, { password: form.elements.new.value });
+    if (answer.status === 422) return tell((await answer.json()).detail);
+    form.reset();
+    if (answer.ok) await finish((await answer.json()).code);
+  });
   follow();
 })();

@@ -1,0 +1,65 @@
+using System.Security.Cryptography;
+using AccessBroker.Database;
+using AccessBroker.People;
+using AccessBroker.Policies;
+using AccessBroker.Primitives;
+
+namespace AccessBroker.Passwords;
+
+/// <summary>A password that was found to be the person's.</summary>
+/// <param name="IsTemporary">It is good for setting another one and for nothing else. <clause>MIC 5.4(3)⑥</clause></param>
+public sealed record FoundPassword(bool IsTemporary, string Stored);
+
+/// <summary>Checking and setting passwords, for <c>SignIn</c> and the pages. Hashing takes a tenth of a second: it never happens inside a unit of work.</summary>
+public sealed class SetPassword(Active<PasswordsPolicy> policy, TimeProvider time)
+{
+    /// <summary>Null: it is not this person's password, or a temporary one whose time is over. An unknown person costs what a known one does.</summary>
+    public async Task<FoundPassword?> FindAsync(Store store, PersonId? person, string password, CancellationToken ct)
+    {
+        var stored = person is { } one ? await store.AskAsync(PasswordStore.Find(one), ct) : null;
+        if (Normalised(password) is not { } text || !await PasswordHash.IsAsync(stored?.Hash, text, ct) || stored!.TemporaryUntil <= time.GetUtcNow()) return null;
+        return new(stored.TemporaryUntil is not null, stored.Hash);
+    }
+
+    /// <summary>Stores the same password in today's form when it is in a weaker one.</summary>
+    public static async Task RenewAsync(Store store, PersonId person, FoundPassword found, string password, CancellationToken ct)
+    {
+        if (found.IsTemporary || !PasswordHash.IsDated(found.Stored) || Normalised(password) is not { } text) return;
+        var hash = await PasswordHash.MakeAsync(text, ct);
+        await using var work = await store.BeginAsync(ct);
+        await PasswordStore.ReplaceHashAsync(work, person, found.Stored, hash, ct);
+        await work.CommitAsync(ct);
+    }
+
+    /// <summary>A password that may be set: its hash, and what it takes the place of; or what is wrong, in Japanese.</summary>
+    public async Task<(NewPassword? New, string Problem)> PrepareAsync(Store store, PersonId person, string password, CancellationToken ct)
+    {
+        if (Normalised(password) is not { } text) return (null, "パスワードに使えない文字があります。");
+        var (line, current, former) = (PeopleRegister.Find(person, time.GetUtcNow()), PasswordStore.Find(person), PasswordStore.Former(person, policy.Now.History));
+        await using (var work = await store.ReadAsync(ct)) await work.AskAsync(ct, line, current, former);
+        if (PasswordRule.Problem(text, policy.Now, [person.Value, line.Answer?.StaffNumber ?? "", .. (line.Answer?.Name ?? "").Split(' ', '　'), line.Answer?.Name ?? ""]) is { } problem) return (null, problem);
+        foreach (var earlier in former.Answer.Prepend(current.Answer?.Hash).OfType<string>().Take(policy.Now.History + 1))
+            if (await PasswordHash.IsAsync(earlier, text, ct)) return (null, "前に使ったパスワードです。新しいものにしてください。");
+        return (new(await PasswordHash.MakeAsync(text, ct), current.Answer?.Hash), "");
+    }
+
+    /// <summary>Sets it, in the caller's unit of work. False: it was changed meanwhile.</summary>
+    public Task<bool> SetAsync(UnitOfWork work, PersonId person, NewPassword made, CancellationToken ct) => PasswordStore.SetAsync(work, person, made.Before, made.Hash, null, policy.Now.History, time.GetUtcNow(), ct);
+
+    /// <summary>A value that can be read out without confusion, 80 bits, and its hash: good for setting one's own until its time is over.</summary>
+    internal static async Task<(string Value, string Hash)> MakeTemporaryAsync(CancellationToken ct)
+    {
+        var value = string.Join('-', Enumerable.Range(0, 4).Select(_ => RandomNumberGenerator.GetString("23456789abcdefghjkmnpqrstuvwxyz", 4)));
+        return (value, await PasswordHash.MakeAsync(value, ct));
+    }
+
+    private static string? Normalised(string password)
+    {
+        if (password.Length is 0 or > 4 * PasswordRule.MostLength) return null;
+        try { return PasswordRule.Normalise(password); }
+        catch (ArgumentException) { return null; }
+    }
+}
+
+/// <summary>A password that passed every rule.</summary>
+public sealed record NewPassword(string Hash, string? Before);
