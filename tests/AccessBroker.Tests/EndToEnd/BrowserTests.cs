@@ -9,7 +9,7 @@ namespace AccessBroker.Tests.EndToEnd;
 public sealed class BrowserTests(BrowserTests.Host broker) : IClassFixture<BrowserTests.Host>, IAsyncLifetime
 {
     /// <summary>A broker, its demo relying party, and a browser that trusts the tests' CA by NSS, as a terminal's would.</summary>
-    public sealed class Host : BrokerHost, IAsyncLifetime
+    public class Host : BrokerHost, IAsyncLifetime
     {
         private readonly int _relyingPartyPort = Place.FreePort("127.0.0.2");
         private Process? _relyingParty;
@@ -47,6 +47,7 @@ public sealed class BrowserTests(BrowserTests.Host broker) : IClassFixture<Brows
             _playwright!.Dispose();
             _relyingParty!.Kill();
             await DisposeAsync();
+            GC.SuppressFinalize(this);
         }
     }
 

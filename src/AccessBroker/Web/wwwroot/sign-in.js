@@ -28,7 +28,7 @@
       const asked = state === "new-password";
       if (asked && own.hidden) setTimeout(() => own.elements.new.focus());
       own.hidden = !asked;
-      document.getElementById("typed-details").hidden = asked;
+      for (const other of ["typed-details", "start", "passkey"]) document.getElementById(other)?.toggleAttribute("hidden", asked);
     }
     if (over && state !== "open") start.textContent = start.dataset.again;
     // On a small or enlarged screen the news would be below the fold.
