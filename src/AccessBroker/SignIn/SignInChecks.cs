@@ -49,7 +49,7 @@ internal sealed class SignInChecks
         OnPossession = [CertificateIsOurs, CardIsKnown, CardIsThere, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, UnseenTriesAreCounted, PersonIsNotLocked];
         OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, ClockIsExact, FactorsAreEnough];
         OnPasskey = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, ClockIsExact, FactorsAreEnough];
-        BeforeTyped = [TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen, CodesAreTimely];
+        BeforeTyped = [TypingCounts, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen, CodesAreTimely];
         OnTyped = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, CodesAreTimely, ClockIsExact, FactorsAreEnough];
     }
 
@@ -107,6 +107,10 @@ internal sealed class SignInChecks
 
     /// <summary>What is privileged is short: with a clock that is wrong nobody knows how short. <clause>MOJ 第5-3(8)</clause></summary>
     private Task<string?> ClockIsExact(SignInAttempt a, CancellationToken ct) => Task.FromResult(_assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted).Acr == Acr.Privileged && !_clock.IsExact ? "sign-in.clock-not-exact" : null);
+
+    /// <summary>Where passwords or codes do not count, none is looked at.</summary>
+    private Task<string?> TypingCounts(SignInAttempt a, CancellationToken ct) =>
+        Task.FromResult(_assurance.Now.Segments[_segment].Methods is var methods && methods.Contains(Method.Password) && methods.Contains(Method.OneTimeCode) ? null : "sign-in.method-not-offered");
 
     /// <summary>A code is a matter of seconds. <clause>MOJ 第5-3(8)</clause></summary>
     private Task<string?> CodesAreTimely(SignInAttempt a, CancellationToken ct) => Task.FromResult(_clock.IsExact ? null : "sign-in.clock-not-exact");

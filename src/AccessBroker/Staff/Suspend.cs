@@ -42,6 +42,7 @@ internal sealed class ResumePersonKind(TimeProvider time) : RequestKind
     public override string Title => "権限停止の解除";
     public override string Explanation => "停止した権限を元に戻します。CISO(最高情報セキュリティ責任者)が認めると、直ちに有効になります。";
     public override bool IsExecuted => false;
+    public override bool NeedsConfirmation => true;
     public override IReadOnlyList<ApprovalStep> Steps => [Step("CISO")];
     public override IReadOnlyList<RequestField> Fields => [new("person", "権限を戻す人", FieldType.Person)];
 
@@ -66,6 +67,7 @@ internal sealed class DeputyKind(TimeProvider time) : RequestKind
     public override string Title => "代行者の指名";
     public override string Explanation => "不在の間、別の職員が役割を代行します。CISO が承認すると、統括情報セキュリティ責任者・情報セキュリティ責任者・情報セキュリティ管理者・情報システム管理者に通知され、開始日から最終日まで有効になります。委託先の人は代行できません。";
     public override bool IsExecuted => false;
+    public override bool NeedsConfirmation => true;
     public override IReadOnlyList<ApprovalStep> Steps => [Step("CISO")];
     public override IReadOnlyList<RequestField> Fields =>
     [

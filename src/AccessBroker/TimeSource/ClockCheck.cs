@@ -51,7 +51,7 @@ public sealed partial class ClockCheck(BrokerOptions options, Active<TimePolicy>
         if (await Sntp.AskAsync(options.TimeSource, Patience, time, ct) is { } answer && answer.Delay / 2 <= policy.Now.MostDrift / 2) _last = new(answer.Offset, time.GetTimestamp());
         if (IsExact == !_told) return;
         var wrong = !IsExact;
-        Changed(log, wrong ? "not exact" : "exact again", Offset?.TotalSeconds ?? double.NaN);
+        Changed(log, wrong ? "not exact" : "exact again", Offset is { } by ? $"{by.TotalSeconds:0.000} s from the source" : "the source does not answer");
         var entry = new HistoryEvent("time.drift", wrong ? HistoryOutcome.Refused : HistoryOutcome.Done, wrong ? "time.not-exact" : "") { Details = new Dictionary<string, string> { ["node"] = options.Node, ["offset"] = Offset is { } o ? $"{o.TotalSeconds:0.000}" : "", ["source"] = options.TimeSource } };
         try
         {
@@ -83,8 +83,8 @@ public sealed partial class ClockCheck(BrokerOptions options, Active<TimePolicy>
 
     private const string Title = "時刻源との同期";
 
-    [LoggerMessage(LogLevel.Warning, "this node's time is {State}: {Offset} s from the source")]
-    private static partial void Changed(ILogger log, string state, double offset);
+    [LoggerMessage(LogLevel.Warning, "this node's time is {State}: {Offset}")]
+    private static partial void Changed(ILogger log, string state, string offset);
     [LoggerMessage(LogLevel.Warning, "the drift could not be recorded yet: {Why}")]
     private static partial void NotRecorded(ILogger log, string why);
 }

@@ -44,10 +44,10 @@ public sealed class RiskTests(RiskTests.Lgwan broker) : IClassFixture<RiskTests.
         return $"{complete.StatusCode} {(await broker.SqlAsync("select acr, attested from sessions.sessions where ended_at is null"))[0]}";
     }
 
-    /// <summary>Segment lgwan at an odd hour: from an hour ago until in two hours.</summary>
+    /// <summary>Segment lgwan at an odd hour, from an hour ago until in two hours, and with a time source that does not answer.</summary>
     public sealed class AtNight : BrokerHost
     {
-        protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Broker__Segment", "lgwan")];
+        protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Broker__Segment", "lgwan"), new("Broker__TimeSource", "127.0.0.1:9")];
 
         protected override void ChangePolicies(string directory)
         {
@@ -102,5 +102,19 @@ public sealed class OddHoursTests(RiskTests.AtNight broker) : IClassFixture<Risk
         using var browser = new TestBrowser(broker);
         var (code, state, transaction) = await PasskeySteps.AnswerAsync(broker, terminal, browser, key, null);
         Assert.Equal((null, "cancelled", "needs-card"), (code, state, (await browser.StateAsync(transaction)).GetProperty("cause").GetString()));
+    }
+
+    [Fact, Trait("Requirement", "CLK-01"), Trait("Requirement", "IDN-06")]
+    public async Task Without_exact_time_no_code_is_looked_at_none_enrolled_and_nobody_counted()
+    {
+        var terminal = await broker.TerminalAsync();
+        using (var me = await ConsoleBrowser.SignInAsync(broker, terminal, "sato")) Assert.Contains("時計がずれている", (await me.PostAsync("/one-time-codes", ("act", "begin"))).Page, StringComparison.Ordinal);
+        await terminal.RemoveAsync();
+        using var browser = new TestBrowser(broker);
+        var transaction = await browser.OpenAsync();
+        using (var seat = await terminal.SeatAsync(await browser.HandleAsync(transaction))) Assert.Equal(HttpStatusCode.OK, seat.StatusCode);
+        Assert.Equal(HttpStatusCode.Forbidden, (await PasskeySteps.PostAsync(broker, browser.Http, $"/sign-in/{transaction}/typed", new { person = "1001", password = "x", code = "123456" })).Status);
+        Assert.Equal(["sign-in.clock-not-exact"], await broker.SqlAsync("select reason from history.events where operation = 'sign-in.typed'"));
+        Assert.Equal(["0"], await broker.SqlAsync("select count(*) from lockout.counters"));
     }
 }
