@@ -18,19 +18,46 @@ internal static class SignIn
         protected override void ChangePolicies(string directory) => CrowdedCity.LiftRateLimit(directory);
     }
 
-    internal static async Task<Result> RunAsync()
+    /// <summary>Segment lgwan: a key without attestation counts, at any hour.</summary>
+    private sealed class CityOfKeys : BrokerHost
     {
-        var city = new City();
+        protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Broker__Segment", "lgwan")];
+
+        protected override void ChangePolicies(string directory)
+        {
+            CrowdedCity.LiftRateLimit(directory, "lgwan");
+            var file = Path.Combine(directory, "assurance.yaml");
+            File.WriteAllText(file, File.ReadAllText(file).Replace("22:00-06:00", "", StringComparison.Ordinal));
+        }
+    }
+
+    internal static Task<Result> RunAsync() => RunAsync("signin", new City(), Goal, (member, ct) => member.SignInAsync(ct));
+
+    /// <summary>The same people with passkeys in place of cards.</summary>
+    internal static Task<Result> WithPasskeysAsync()
+    {
+        var keys = new ConcurrentDictionary<string, SoftKey>();
+        return RunAsync("passkey", new CityOfKeys(), Goal, async (member, ct) =>
+        {
+            if (keys.TryGetValue(member.Terminal, out var key)) return await member.SignInAsync(key, ct);
+            var first = await member.SignInAsync(ct);
+            await member.EnrolAsync(keys[member.Terminal] = new(Guid.NewGuid()) { Attestation = "none" }, ct);
+            return first;
+        });
+    }
+
+    private static async Task<Result> RunAsync(string name, BrokerHost city, double goal, Func<CrowdMember, CancellationToken, Task<(string Access, TimeSpan Elapsed)>> signIn)
+    {
         await city.InitializeAsync();
         await using var crowd = await Crowd.CreateAsync(city, People);
-        for (var round = 0; round < 24; round++) await RoundAsync(crowd, []);
+        for (var round = 0; round < 24; round++) await RoundAsync(crowd, [], signIn);
         var times = new ConcurrentBag<TimeSpan>();
         var (wall, used) = (TimeSpan.Zero, new Dictionary<string, TimeSpan>());
         var cards = TimeSpan.Zero;
         for (var round = 0; round < Rounds; round++)
         {
             var (before, cardBefore, began) = (Used(city), CardTime(crowd), Stopwatch.GetTimestamp());
-            await SignAllAsync(crowd, times);
+            await SignAllAsync(crowd, times, signIn);
             wall += Stopwatch.GetElapsedTime(began);
             cards += CardTime(crowd) - cardBefore;
             foreach (var (part, after) in Used(city)) used[part] = used.GetValueOrDefault(part) + after - before[part];
@@ -41,7 +68,7 @@ internal static class SignIn
         var perCore = n / servers.TotalSeconds;
         var password = PasswordChecksPerSecond();
         await city.DisposeAsync();
-        return new("signin", perCore, "sign-ins/s/core", Goal, perCore >= Goal, new Dictionary<string, string>
+        return new(name, perCore, "sign-ins/s/core", goal, perCore >= goal, new Dictionary<string, string>
         {
             ["latency"] = $"{new Sample(times)} ({InFlight} at a time on {Environment.ProcessorCount} cores, load generator on the same ones)",
             ["wall clock"] = $"{n / wall.TotalSeconds:0} sign-ins/s with everything on {Environment.ProcessorCount} cores",
@@ -52,17 +79,17 @@ internal static class SignIn
         });
     }
 
-    private static async Task RoundAsync(Crowd crowd, ConcurrentBag<TimeSpan> times)
+    private static async Task RoundAsync(Crowd crowd, ConcurrentBag<TimeSpan> times, Func<CrowdMember, CancellationToken, Task<(string Access, TimeSpan Elapsed)>> signIn)
     {
-        await SignAllAsync(crowd, times);
+        await SignAllAsync(crowd, times, signIn);
         await RestAsync(crowd);
     }
 
-    private static Task SignAllAsync(Crowd crowd, ConcurrentBag<TimeSpan> times) =>
+    private static Task SignAllAsync(Crowd crowd, ConcurrentBag<TimeSpan> times, Func<CrowdMember, CancellationToken, Task<(string Access, TimeSpan Elapsed)>> signIn) =>
         Parallel.ForEachAsync(crowd.Members, new ParallelOptions { MaxDegreeOfParallelism = InFlight }, async (member, ct) =>
         {
             if (!member.Reader.Inside) await member.CardAsync(true);
-            times.Add((await member.SignInAsync(ct)).Elapsed);
+            times.Add((await signIn(member, ct)).Elapsed);
         });
 
     /// <summary>Cards out and in again: not part of a sign-in, so not part of the measurement.</summary>

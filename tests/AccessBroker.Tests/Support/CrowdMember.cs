@@ -70,7 +70,32 @@ internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions option
     }
 
     /// <summary>From the relying party's request to its tokens, as browser, page and agent do it. Throws <see cref="NotDone"/>.</summary>
-    internal async Task<(string Access, TimeSpan Elapsed)> SignInAsync(CancellationToken ct = default)
+    internal Task<(string Access, TimeSpan Elapsed)> SignInAsync(CancellationToken ct = default) => SignInAsync(async (page, handle) =>
+    {
+        var (outcome, code) = await _signIn!.RunAsync(handle, ct);
+        return code ?? throw new NotDone($"agent.{outcome}", $"page says {await StateAsync(page, ct)}");
+    }, ct);
+
+    /// <summary>The same with a passkey: the agent claims, the key answers the page.</summary>
+    internal Task<(string Access, TimeSpan Elapsed)> SignInAsync(SoftKey key, CancellationToken ct = default) => SignInAsync(async (page, handle) =>
+    {
+        if (await _signIn!.ClaimAsync(handle, ct) is not CardSignIn.Outcome.Claimed) throw new NotDone("agent.not-claimed");
+        using var begun = await SendAsync(HttpMethod.Post, $"{page}/passkey/options", JsonContent.Create(new { }), ct);
+        var made = await ReadAsync(begun, ct);
+        key.Counter++;
+        using var answer = await SendAsync(HttpMethod.Post, $"{page}/passkey", JsonContent.Create(new { ceremony = made.GetProperty("ceremony").GetString(), credential = key.Get(made.GetProperty("options"), broker.Issuer) }), ct);
+        return (await ReadAsync(answer, ct)).GetProperty("code").GetString()!;
+    }, ct);
+
+    /// <summary>Enrols a key in the session that has just begun.</summary>
+    internal async Task EnrolAsync(SoftKey key, CancellationToken ct = default)
+    {
+        using var begun = await SendAsync(HttpMethod.Post, "/passkeys/options", JsonContent.Create(new { }), ct);
+        var made = await ReadAsync(begun, ct);
+        (await SendAsync(HttpMethod.Post, "/passkeys/register", JsonContent.Create(new { ceremony = made.GetProperty("ceremony").GetString(), credential = key.Create(made.GetProperty("options"), broker.Issuer), name = "群衆" }), ct)).Dispose();
+    }
+
+    private async Task<(string Access, TimeSpan Elapsed)> SignInAsync(Func<string, string, Task<string>> prove, CancellationToken ct)
     {
         var began = Stopwatch.GetTimestamp();
         lock (_cookies) _cookies.Clear();
@@ -84,8 +109,7 @@ internal sealed partial class CrowdMember(BrokerHost broker, AgentOptions option
         {
             using var made = await SendAsync(HttpMethod.Post, $"{page}/handle", JsonContent.Create(new { }), ct);
             var handle = (await ReadAsync(made, ct)).GetProperty("handle").GetString()!;
-            var (outcome, code) = await _signIn!.RunAsync(handle, ct);
-            if (code is null) throw new NotDone($"agent.{outcome}", $"page says {await StateAsync(page, ct)}");
+            var code = await prove(page, handle);
             using var complete = await SendAsync(HttpMethod.Post, $"{page}/complete", JsonContent.Create(new { code }), ct);
             var next = (await ReadAsync(complete, ct)).GetProperty("next").GetString()!;
             using var signedIn = await SendAsync(HttpMethod.Get, next, null, ct);
