@@ -3,6 +3,7 @@ using AccessBroker.Approvals;
 using AccessBroker.Assurance;
 using AccessBroker.Authorization;
 using AccessBroker.Cards;
+using AccessBroker.FilePermissions;
 using AccessBroker.History;
 using AccessBroker.Home;
 using AccessBroker.Incidents;
@@ -54,6 +55,7 @@ builder.Services.AddOneTimeCodes(broker.PolicyDirectory, broker.Segment);
 builder.Services.AddPasswords(broker.PolicyDirectory, broker.Segment);
 builder.Services.AddSignIn(broker.PolicyDirectory);
 builder.Services.AddPolicyChanges();
+builder.Services.AddFilePermissions();
 builder.Services.AddOidc();
 builder.Services.AddSetup();
 

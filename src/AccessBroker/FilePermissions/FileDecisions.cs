@@ -1,0 +1,116 @@
+using System.Collections.Concurrent;
+using System.Collections.Frozen;
+using System.Text.Json;
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+using Npgsql;
+
+namespace AccessBroker.FilePermissions;
+
+/// <summary>For longer than allowed this node has not heard whether rights have changed: nobody is let in by what it remembers.</summary>
+public sealed class FileRightsUnknownException : Exception, IUnavailable
+{
+    /// <inheritdoc/>
+    public string Code => "files.rights-unknown";
+    /// <inheritdoc/>
+    public string Explanation => "ファイルの利用権限を確かめられません。しばらくしてから、もう一度お試しください。";
+    public FileRightsUnknownException() : base("the permissions could not be read anew") { }
+    public FileRightsUnknownException(string message) : base(message) { }
+    public FileRightsUnknownException(string message, Exception inner) : base(message, inner) { }
+}
+
+/// <summary>
+/// Decisions from memory: one snapshot per operator, thrown away as soon as anything changed that it rests on. The database is asked four times a second
+/// whether something did; when it does not answer for a second, every question is refused until it does. <clause>MOJ 第5-4(4)</clause>
+/// </summary>
+public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProvider time, ILogger<FileDecisions> log) : BackgroundService
+{
+    /// <summary>Woken when rights changed.</summary>
+    public const string Topic = "files";
+    /// <summary>Ours: asked every 250 ms, believed for 1 s; 10,000 operators in memory.</summary>
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(250), Believed = TimeSpan.FromSeconds(1);
+    private const int MostSnapshots = 10_000;
+
+    private sealed record Snapshot(FrozenSet<string> Subjects, FrozenDictionary<string, FileGrant[]> Grants, DateTimeOffset? Until);
+    private sealed record Generation((long, long) Epoch, FrozenDictionary<string, FileSet> Sets)
+    {
+        internal ConcurrentDictionary<PersonId, Task<Snapshot>> Snapshots { get; } = new();
+    }
+
+    private volatile Generation? _generation;
+    private long _heard;
+
+    /// <summary>Decides. Throws <see cref="FileRightsUnknownException"/> when this node cannot know, <see cref="NpgsqlException"/> when a first question finds no database.</summary>
+    /// <param name="properties">What an enforcement point says of subject, resource and action. Default: nothing.</param>
+    public async ValueTask<FileDecision> DecideAsync(PersonId person, string resource, string action, CancellationToken ct, JsonElement properties = default)
+    {
+        var generation = Current();
+        var at = time.GetUtcNow();
+        var loading = Load(generation, person, at);
+        var snapshot = loading.IsCompletedSuccessfully ? loading.Result : await loading.WaitAsync(ct);
+        if (snapshot.Until <= at)
+        {
+            // A post has begun or ended by itself.
+            generation.Snapshots.TryRemove(new(person, loading));
+            snapshot = await Load(generation, person, at).WaitAsync(ct);
+        }
+        var decision = FileRule.Decide(generation.Sets, snapshot.Grants, snapshot.Subjects, person.Value, resource, action, at, properties);
+        return snapshot.Until < decision.ValidUntil ? decision with { ValidUntil = snapshot.Until.Value } : decision;
+    }
+
+    /// <summary>The sets as this node knows them. Throws <see cref="FileRightsUnknownException"/>.</summary>
+    public IReadOnlyDictionary<string, FileSet> Sets => Current().Sets;
+
+    /// <summary>How many operators are in memory.</summary>
+    internal int Held => _generation?.Snapshots.Count ?? 0;
+
+    private Generation Current() => _generation is { } generation && time.GetElapsedTime(Interlocked.Read(ref _heard)) <= Believed ? generation : throw new FileRightsUnknownException();
+
+    private Task<Snapshot> Load(Generation generation, PersonId person, DateTimeOffset at)
+    {
+        if (generation.Snapshots.Count > MostSnapshots) generation.Snapshots.Clear();
+        var task = generation.Snapshots.GetOrAdd(person, p => LoadAsync(p, at));
+        // A load that failed is no answer for the next one.
+        if (task.IsFaulted || task.IsCanceled) generation.Snapshots.TryRemove(new(person, task));
+        return task;
+    }
+
+    private async Task<Snapshot> LoadAsync(PersonId person, DateTimeOffset at)
+    {
+        var (subjects, grants) = (FileRegister.Subjects(person, at), FileRegister.GrantsTo(person, at));
+        await using var work = await store.ReadAsync(CancellationToken.None);
+        await work.AskAsync(CancellationToken.None, subjects, grants);
+        return new(subjects.Answer.Subjects.ToFrozenSet(StringComparer.Ordinal), grants.Answer.GroupBy(g => g.Resource).ToFrozenDictionary(g => g.Key, g => g.ToArray(), StringComparer.Ordinal), subjects.Answer.Until);
+    }
+
+    /// <summary>Asks once whether anything changed. The epoch is read before what it stands for: newer data under an older number is only read again.</summary>
+    internal async Task RefreshAsync(CancellationToken ct)
+    {
+        var asked = time.GetTimestamp();
+        var epoch = await store.AskAsync(FileRegister.Epoch(), ct);
+        if (_generation?.Epoch != epoch)
+        {
+            _generation = new(epoch, (await store.AskAsync(FileRegister.Sets(), ct)).ToFrozenDictionary(s => s.Resource, StringComparer.Ordinal));
+            wakeups.Wake(ChangedTopic);
+        }
+        Interlocked.Exchange(ref _heard, asked);
+    }
+
+    /// <summary>Woken at this node when it has read changed rights: running streams are judged anew.</summary>
+    internal const string ChangedTopic = "files-changed-here";
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try { await RefreshAsync(stoppingToken); }
+            catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { NotHeard(log, e.Message); }
+            try { await wakeups.WaitAsync(Topic, Poll, stoppingToken); }
+            catch (OperationCanceledException) { return; }
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "file permissions could not be read anew: {Why}")]
+    private static partial void NotHeard(ILogger log, string why);
+}

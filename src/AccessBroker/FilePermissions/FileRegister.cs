@@ -1,0 +1,95 @@
+using System.Text.Json;
+using AccessBroker.Database;
+using AccessBroker.Primitives;
+using Npgsql;
+
+namespace AccessBroker.FilePermissions;
+
+/// <summary>A grant as people see it, with who asked and who said yes.</summary>
+internal sealed record GrantLine(FileGrant Grant, string Reason, string RequestedBy, string ApprovedBy, long? Request, DateTimeOffset? EndedAt, DateTimeOffset? UsedAt);
+
+/// <summary>A set as people see it.</summary>
+internal sealed record SetLine(FileSet Set, string Title, int? Integrity, int? Availability, DateTimeOffset? BatchSince, DateTimeOffset? BatchDue);
+
+/// <summary>SQL of sets, grants and the decision.</summary>
+internal static class FileRegister
+{
+    /// <summary>A number that changes whenever sets, grants, posts or suspensions do.</summary>
+    internal static Question<(long Files, long People)> Epoch() => Question.All($"select e.value, people.epoch_now() from file_permissions.epoch e", r => (r.GetInt64(0), r.GetInt64(1))).Select(r => r[0]);
+
+    internal static Question<List<FileSet>> Sets() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null from file_permissions.sets", ReadSet);
+
+    internal static Question<List<SetLine>> SetLines() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null, title, integrity, availability, batch_since, batch_due from file_permissions.sets order by resource",
+        r => new SetLine(ReadSet(r), r.GetString(5), Small(r, 6), Small(r, 7), Time(r, 8), Time(r, 9)));
+
+    /// <summary>As whom a person acts now, and until when that is so.</summary>
+    internal static Question<(string[] Subjects, DateTimeOffset? Until)> Subjects(PersonId person, DateTimeOffset at) => Question.All(
+        $"select people.subjects_at({person}, {at}), people.next_change({person}, {at})", r => (r.GetFieldValue<string[]>(0), Time(r, 1))).Select(r => r[0]);
+
+    /// <summary>Grants to any of these subjects that are valid at <paramref name="at"/> or will be.</summary>
+    internal static Question<List<FileGrant>> GrantsTo(PersonId person, DateTimeOffset at) => Question.All(
+        $"{Grants()} where g.subject = any(people.subjects_at({person}, {at})) and g.ended_at is null and g.valid_until > {at}", ReadGrant);
+
+    /// <summary>Grants on any of these resources at <paramref name="at"/>, ended ones too.</summary>
+    internal static Question<List<GrantLine>> LinesOn(IEnumerable<string> resources, DateTimeOffset at) => Question.All(
+        $"{Lines()} where g.resource = any({resources.ToArray()}) and g.valid_from <= {at} and g.valid_until > {at} and (g.ended_at is null or g.ended_at > {at}) order by g.resource, g.id", ReadLine);
+
+    /// <summary>Grants of a person as of <paramref name="at"/>, by any subject they have then.</summary>
+    internal static Question<List<GrantLine>> LinesOf(PersonId person, DateTimeOffset at) => Question.All(
+        $"{Lines()} where g.subject = any(people.subjects_at({person}, {at})) and g.valid_from <= {at} and g.valid_until > {at} and (g.ended_at is null or g.ended_at > {at}) order by g.resource, g.id", ReadLine);
+
+    internal static Question<GrantLine?> Line(long id) => Question.First($"{Lines()} where g.id = {id}", ReadLine);
+
+    /// <summary>Grants in force that nobody has looked at since <paramref name="before"/>.</summary>
+    internal static Question<List<GrantLine>> Unreviewed(DateTimeOffset before, DateTimeOffset at) => Question.All(
+        $"{Lines()} where g.ended_at is null and g.valid_until > {at} and coalesce(g.reviewed_at, g.valid_from) < {before} order by g.resource, g.id limit 500", ReadLine);
+
+    /// <summary>The decision of the database.</summary>
+    internal static Question<FileDecision> Decide(string person, string resource, string action, DateTimeOffset at, string properties = "{}") => Question.All(
+        $"select allowed, reason, grant_id from file_permissions.decide({person}, {resource}, {action}, {at}, {properties:json})", r => new FileDecision(r.GetBoolean(0), r.GetString(1), r.IsDBNull(2) ? null : r.GetInt64(2), at)).Select(r => r[0]);
+
+    /// <summary>People who may, by id, after <paramref name="after"/>.</summary>
+    internal static Question<List<string>> WhoMay(string resource, string action, DateTimeOffset at, string properties, string after, int count) => Question.All(
+        $"select p from people.valid_ids({at}) p where p > {after} collate \"C\" and (file_permissions.decide(p, {resource}, {action}, {at}, {properties:json})).allowed order by p collate \"C\" limit {count}", r => r.GetString(0));
+
+    /// <summary>Registered resources of a type (null: files), and stored files, that a person may, by name, after <paramref name="after"/>.</summary>
+    internal static Question<List<string>> WhatMay(string person, string? type, string action, DateTimeOffset at, string properties, string after, int count) => Question.All($"""
+        select r from (select resource r from file_permissions.sets where case when {type}::text is null then left(resource, 1) = '/' else left(resource, length({type ?? ""}) + 1) = {type + ":"} and length(resource) > length({type ?? ""}) + 1 end) all_of_them
+        where r > {after} collate "C" and (file_permissions.decide({person}, r, {action}, {at}, {properties:json})).allowed order by r collate "C" limit {count}
+        """, r => r.GetString(0));
+
+    /// <summary>Every action that any grant on these resources names.</summary>
+    internal static Question<List<string>> ActionsOn(IEnumerable<string> resources) => Question.All($"select distinct a from file_permissions.grants g, unnest(g.actions) a where g.resource = any({resources.ToArray()}) and g.ended_at is null order by a", r => r.GetString(0));
+
+    internal static void AddSet(UnitOfWork work, FileSet set, string title, int? integrity, int? availability, string by, DateTimeOffset at) => work.Write($"""
+        insert into file_permissions.sets (resource, title, section, named_only, confidentiality, integrity, availability, created_at, created_by)
+        values ({set.Resource}, {title}, {set.Section}, {set.NamedOnly}, {Text(set.Confidentiality)}::smallint, {Text(integrity)}::smallint, {Text(availability)}::smallint, {at}, {by})
+        on conflict (resource) do update set title = excluded.title, section = excluded.section, named_only = excluded.named_only, confidentiality = excluded.confidentiality, integrity = excluded.integrity, availability = excluded.availability
+        """);
+
+    internal static async Task<long> AddGrantAsync(UnitOfWork work, FileGrant grant, string reason, string requestedBy, string approvedBy, long? request, CancellationToken ct) => (await work.QueryAsync($"""
+        insert into file_permissions.grants (resource, subject, actions, deny, up_to, conditions, valid_from, valid_until, reason, requested_by, approved_by, request)
+        values ({grant.Resource}, {grant.Subject}, {grant.Actions.ToArray()}, {grant.Deny}, {grant.UpTo}, {JsonSerializer.Serialize(grant.Conditions):json}, {grant.From}, {grant.Until}, {reason}, {requestedBy}, {approvedBy}, {request?.ToString(System.Globalization.CultureInfo.InvariantCulture)}::bigint) returning id
+        """, r => r.GetInt64(0), ct))[0];
+
+    /// <summary>Ends a grant. False: it has ended, or there is none.</summary>
+    internal static async Task<bool> EndAsync(UnitOfWork work, long id, string by, DateTimeOffset at, CancellationToken ct) =>
+        await work.ExecuteAsync($"update file_permissions.grants set ended_at = {at}, ended_by = {by} where id = {id} and ended_at is null and valid_until > {at}", ct) == 1;
+
+    /// <summary>Notes the use of a grant, to the hour.</summary>
+    internal static void NoteUse(UnitOfWork work, long grant, string person, string action, DateTimeOffset at) => work.Write($"""
+        insert into file_permissions.uses as u (grant_id, person, action, used_at) values ({grant}, {person}, {action}, {at})
+        on conflict (grant_id, person, action) do update set used_at = excluded.used_at where u.used_at < excluded.used_at - interval '1 hour'
+        """);
+
+    private static Sql Grants() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until from file_permissions.grants g";
+    private static Sql Lines() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until, g.reason, g.requested_by, g.approved_by, g.request, g.ended_at, (select max(u.used_at) from file_permissions.uses u where u.grant_id = g.id) from file_permissions.grants g";
+
+    private static string? Text(int? value) => value?.ToString(System.Globalization.CultureInfo.InvariantCulture);
+    private static int? Small(NpgsqlDataReader r, int column) => r.IsDBNull(column) ? null : r.GetInt16(column);
+    private static DateTimeOffset? Time(NpgsqlDataReader r, int column) => r.IsDBNull(column) ? null : r.GetFieldValue<DateTimeOffset>(column);
+    private static FileSet ReadSet(NpgsqlDataReader r) => new(r.GetString(0), r.IsDBNull(1) ? null : r.GetString(1), r.GetBoolean(2), Small(r, 3), r.GetBoolean(4));
+    private static readonly Dictionary<string, JsonElement> None = [];
+    private static FileGrant ReadGrant(NpgsqlDataReader r) => new(r.GetInt64(0), r.GetString(1), r.GetString(2), r.GetFieldValue<string[]>(3), r.GetBoolean(4), r.GetInt16(5), r.GetString(6) is var json && json == "{}" ? None : JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(json)!, r.GetFieldValue<DateTimeOffset>(7), r.GetFieldValue<DateTimeOffset>(8));
+    private static GrantLine ReadLine(NpgsqlDataReader r) => new(ReadGrant(r), r.GetString(9), r.GetString(10), r.GetString(11), r.IsDBNull(12) ? null : r.GetInt64(12), Time(r, 13), Time(r, 14));
+}
