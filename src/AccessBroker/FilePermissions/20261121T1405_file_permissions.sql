@@ -48,6 +48,10 @@ create table file_permissions.enforcers (              -- enforcement points tha
     created_at  timestamptz not null,
     revoked_at  timestamptz
 );
+create table file_permissions.aliases (                -- what enforcement points call people who have another id there
+    alias  text primary key check (length(alias) between 1 and 200),
+    person text not null
+);
 create table file_permissions.epoch (one_row boolean primary key default true check (one_row), value bigint not null);
 insert into file_permissions.epoch (value) values (1);
 create function file_permissions.note_change() returns trigger language plpgsql security definer set search_path = file_permissions as $$ begin update file_permissions.epoch set value = value + 1; return null; end $$;
@@ -107,5 +111,5 @@ create policy deletes on file_permissions.files for delete using (file_permissio
 
 grant usage on schema file_permissions to accessbroker;
 grant select, insert, update on file_permissions.sets, file_permissions.grants, file_permissions.uses to accessbroker;
-grant select on file_permissions.epoch, file_permissions.enforcers to accessbroker;
+grant select on file_permissions.epoch, file_permissions.enforcers, file_permissions.aliases to accessbroker;
 grant select, insert, update, delete on file_permissions.files to accessbroker;

@@ -44,6 +44,12 @@ internal static class FileRegister
     internal static Question<List<GrantLine>> Unreviewed(DateTimeOffset before, DateTimeOffset at) => Question.All(
         $"{Lines()} where g.ended_at is null and g.valid_until > {at} and coalesce(g.reviewed_at, g.valid_from) < {before} order by g.resource, g.id limit 500", ReadLine);
 
+    /// <summary>The name of the enforcement point with this secret; null: none, or revoked.</summary>
+    internal static Question<string?> Enforcer(byte[] secretHash) => Question.First($"select name from file_permissions.enforcers where secret_hash = {secretHash} and revoked_at is null", r => r.GetString(0));
+
+    /// <summary>Whom an enforcement point calls so.</summary>
+    internal static Question<Dictionary<string, string>> Aliases() => Question.All($"select alias, person from file_permissions.aliases", r => (r.GetString(0), r.GetString(1))).Select(rows => rows.ToDictionary(StringComparer.Ordinal));
+
     /// <summary>The decision of the database.</summary>
     internal static Question<FileDecision> Decide(string person, string resource, string action, DateTimeOffset at, string properties = "{}") => Question.All(
         $"select allowed, reason, grant_id from file_permissions.decide({person}, {resource}, {action}, {at}, {properties:json})", r => new FileDecision(r.GetBoolean(0), r.GetString(1), r.IsDBNull(2) ? null : r.GetInt64(2), at)).Select(r => r[0]);
