@@ -130,7 +130,7 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
     /// <summary>The printed PIN opens nothing but this: its owner types one of their own, twice.</summary>
     private async Task<bool> ReplaceFirstPinAsync(PivCard card, byte[] printed, Claimed transaction, CancellationToken ct)
     {
-        var fresh = await NewPin.AskAsync(prompt, "封緘用紙の暗証番号は、ここで新しいものに変えるまで使えません。", printed, ct);
+        var fresh = await NewPin.AskAsync(prompt, "いまの暗証番号は、ここで変えるまで使えません(封緘用紙のもの、または知られた疑いを届け出たもの)。新しい暗証番号を決めてください。", printed, ct);
         if (fresh is null)
         {
             await CancelAsync(transaction, "cancelled");

@@ -70,7 +70,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
     {
         var question = AuthZenQuestion.Read(body, "subject.id");
         var (after, count) = Page(body);
-        var found = question.Key is { } key && IsPerson(question.SubjectType) ? await store.AskAsync(FileRegister.WhoMay(key, question.Action, time.GetUtcNow(), question.Properties.GetRawText(), after, count + 1), ct) : [];
+        var found = question.Key is { } key && IsPerson(question.SubjectType) ? await store.AskAsync(FileSearch.WhoMay(key, question.Action, time.GetUtcNow(), question.Properties.GetRawText(), after, count + 1), ct) : [];
         return Results.Json(Found(found, count, id => new { type = question.SubjectType, id }));
     }
 
@@ -80,7 +80,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
         var (after, count) = Page(body);
         var prefix = question.ResourceType == "file" ? "" : question.ResourceType + ":";
         var found = await PersonAsync(question, ct) is { } person && IdForm.Fits(question.ResourceType)
-            ? await store.AskAsync(FileRegister.WhatMay(person.Value, prefix.Length == 0 ? null : question.ResourceType, question.Action, time.GetUtcNow(), question.Properties.GetRawText(), after.Length == 0 ? "" : prefix + after, count + 1), ct) : [];
+            ? await store.AskAsync(FileSearch.WhatMay(person.Value, prefix.Length == 0 ? null : question.ResourceType, question.Action, time.GetUtcNow(), question.Properties.GetRawText(), after.Length == 0 ? "" : prefix + after, count + 1), ct) : [];
         return Results.Json(Found([.. found.Select(f => f[prefix.Length..])], count, id => new { type = question.ResourceType, id }));
     }
 
@@ -90,7 +90,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
         var (after, count) = Page(body);
         var may = new List<string>();
         if (await PersonAsync(question, ct) is { } person && question.Key is { } key)
-            foreach (var action in (await store.AskAsync(FileRegister.ActionsOn(FileRule.Chain(key)), ct)).Where(a => string.CompareOrdinal(a, after) > 0).Order(StringComparer.Ordinal))
+            foreach (var action in (await store.AskAsync(FileSearch.ActionsOn(FileRule.Chain(key)), ct)).Where(a => string.CompareOrdinal(a, after) > 0).Order(StringComparer.Ordinal))
                 if ((await decisions.DecideAsync(person, key, action, ct, question.Properties)).Allowed) may.Add(action);
         return Results.Json(Found([.. may.Take(count + 1)], count, name => new { name }));
     }
@@ -123,7 +123,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
         if (_aliases is not var (known, read) || time.GetElapsedTime(read) > Believed)
         {
             var asked = time.GetTimestamp();
-            known = await store.AskAsync(FileRegister.Aliases(), ct);
+            known = await store.AskAsync(FileSearch.Aliases(), ct);
             _aliases = (known, asked);
         }
         return PersonId.TryParse(known.GetValueOrDefault(question.Subject, question.Subject), null, out var person) ? person : null;
@@ -136,7 +136,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
         var key = Convert.ToHexString(hash);
         if (_enforcers.TryGetValue(key, out var known) && time.GetElapsedTime(known.Read) < Believed) return known.Name;
         var asked = time.GetTimestamp();
-        if (await store.AskAsync(FileRegister.Enforcer(hash), ct) is { } name) { _enforcers[key] = (name, asked); return name; }
+        if (await store.AskAsync(FileSearch.Enforcer(hash), ct) is { } name) { _enforcers[key] = (name, asked); return name; }
         _enforcers.TryRemove(key, out _);
         return null;
     }

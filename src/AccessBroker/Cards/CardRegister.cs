@@ -68,11 +68,11 @@ public static class CardRegister
     /// <summary>The same with FIDO keys and tokens.</summary>
     public static Question<List<Card>> MediaOfPerson(PersonId person) => Question.All($"{Columns()} where person = {person} and state <> 'destroyed' order by changed_at desc", Read);
 
-    /// <summary>A FIDO key or token that its person has enrolled: in their hands, on the register. The caller records it. <clause>MIC 5.4解(1)</clause></summary>
-    public static async Task AddMediumAsync(UnitOfWork work, CardId id, PersonId person, string kind, string serial, string what, DateTimeOffset at, CancellationToken ct)
+    /// <summary>A FIDO key or token that its person has enrolled, or was given by <paramref name="by"/>: in their hands, on the register. The caller records it. <clause>MIC 5.4解(1)</clause></summary>
+    public static async Task AddMediumAsync(UnitOfWork work, CardId id, PersonId person, string kind, string serial, string what, PersonId by, DateTimeOffset at, CancellationToken ct)
     {
         await work.ExecuteAsync($"insert into cards.cards (id, person, state, kind, serial, changed_at) values ({id}, {person}, 'handed-over', {kind}, {serial}, {at})", ct);
-        work.Enter("cards", id.Value, what, person.Value, (await work.AskAsync(Find(id), ct))!.Entry(), at);
+        work.Enter("cards", id.Value, what, by.Value, (await work.AskAsync(Find(id), ct))!.Entry(), at);
     }
 
     /// <summary>Cards by state (empty: all), id or person; newest first, at most 500.</summary>

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using Microsoft.AspNetCore.Authorization;
@@ -11,11 +12,8 @@ namespace AccessBroker.Cards;
 
 /// <summary>One's own card: change its PIN, or say that it is lost. <clause>INA 第16-4, MIC 5.4(1)①(ウ)</clause></summary>
 [Authorize, Audited("cards.mine")]
-internal sealed class MineModel(Store store, CardChange change, SuspectedLeak leak, HistorySpool history, TimeProvider time) : PageModel
+internal sealed class MineModel(Store store, CardChange change, SuspectedLeak leak, HistorySpool history, Active<CardsPolicy> policy, TimeProvider time) : PageModel
 {
-    /// <summary>Ours: 24 h.</summary>
-    private static readonly TimeSpan NewPinWithin = TimeSpan.FromHours(24);
-
     public IReadOnlyList<Card> Cards { get; private set; } = [];
     public CardId Inserted => LiveSession.Of(HttpContext)!.Card;
     public string? Message { get; private set; }
@@ -36,9 +34,13 @@ internal sealed class MineModel(Store store, CardChange change, SuspectedLeak le
         // The PIN that somebody may know still sets another one, at the next sign-in and today only; it opens nothing before. <clause>MIC 5.4(3)④</clause>
         if (act == "leak" && Cards.FirstOrDefault(c => c.Id == card) is { Kind: "piv-card", Usable: true } known)
         {
-            await leak.RunAsync(session, "暗証番号", async work => await CardRegister.RequireNewPinAsync(work, known.Id, time.GetUtcNow() + NewPinWithin));
+            if (!await leak.RunAsync(session, "暗証番号", "cards.report-leak", async work => await CardRegister.RequireNewPinAsync(work, known.Id, time.GetUtcNow() + policy.Now.FirstPinLifetime)))
+            {
+                (Message, Response.StatusCode) = ("このカードは、届け出られる状態ではありません。", StatusCodes.Status409Conflict);
+                return Page();
+            }
             SessionCookie.Clear(Response);
-            return Redirect("/");
+            return Redirect("/?reported");
         }
         if (act != "lost" || Cards.FirstOrDefault(c => c.Id == card) is not { } own) return NotFound();
         Message = await CardChange.NarrowAsync(change, history, own.Id, "report-lost", "紛失届(本人)", session.Person, new Dictionary<string, string>()) ? "紛失を届け出ました。暗証番号管理者へ連絡してください。" : "このカードは、届け出られる状態ではありません。";

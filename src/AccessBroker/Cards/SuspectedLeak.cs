@@ -15,8 +15,9 @@ public sealed class SuspectedLeak(Store store, HistorySpool history, LiveSession
 {
     /// <summary>False: there was nothing to make worthless.</summary>
     /// <param name="what">In Japanese: 暗証番号, パスワード.</param>
+    /// <param name="operation">For the history.</param>
     /// <param name="makeWorthless">Makes the secret worthless in this unit of work; false: there is none.</param>
-    public async Task<bool> RunAsync(LiveSession by, string what, Func<UnitOfWork, Task<bool>> makeWorthless)
+    public async Task<bool> RunAsync(LiveSession by, string what, string operation, Func<UnitOfWork, Task<bool>> makeWorthless)
     {
         var done = await history.NarrowAsync(async work =>
         {
@@ -27,7 +28,7 @@ public sealed class SuspectedLeak(Store store, HistorySpool history, LiveSession
             var name = names.Answer.GetValueOrDefault(by.Person.Value, by.Person.Value);
             work.Notify(managers.Answer.Where(m => m != by.Person), $"{what}の漏えいの疑い: {name}", "本人の届出により、直ちに使えなくしました。事情を確かめてください。", $"/people/{by.Person}", now);
             var ended = await sessions.EndWithinAsync(work, SessionFilter.OfPerson(by.Person), "sessions.suspected-leak");
-            return [new(new("cards.suspected-leak", HistoryOutcome.Ended, "cards.suspected-leak") { Person = by.Person, Terminal = by.Terminal, Session = by.Id, Details = new Dictionary<string, string> { ["what"] = what } }, now), .. ended];
+            return [new(new(operation, HistoryOutcome.Ended, "cards.suspected-leak") { Person = by.Person, Terminal = by.Terminal, Session = by.Id, Details = new Dictionary<string, string> { ["what"] = what } }, now), .. ended];
         });
         if (done.Count == 0) return false;
         // The end stands, whatever becomes of the report.

@@ -44,28 +44,9 @@ internal static class FileRegister
     internal static Question<List<GrantLine>> Unreviewed(DateTimeOffset before, DateTimeOffset at) => Question.All(
         $"{Lines()} where g.ended_at is null and g.valid_until > {at} and coalesce(g.reviewed_at, g.valid_from) < {before} order by g.resource, g.id limit 500", ReadLine);
 
-    /// <summary>The name of the enforcement point with this secret; null: none, or revoked.</summary>
-    internal static Question<string?> Enforcer(byte[] secretHash) => Question.First($"select name from file_permissions.enforcers where secret_hash = {secretHash} and revoked_at is null", r => r.GetString(0));
-
-    /// <summary>Whom an enforcement point calls so.</summary>
-    internal static Question<Dictionary<string, string>> Aliases() => Question.All($"select alias, person from file_permissions.aliases", r => (r.GetString(0), r.GetString(1))).Select(rows => rows.ToDictionary(StringComparer.Ordinal));
-
     /// <summary>The decision of the database.</summary>
     internal static Question<FileDecision> Decide(string person, string resource, string action, DateTimeOffset at, string properties = "{}") => Question.All(
         $"select allowed, reason, grant_id from file_permissions.decide({person}, {resource}, {action}, {at}, {properties:json})", r => new FileDecision(r.GetBoolean(0), r.GetString(1), r.IsDBNull(2) ? null : r.GetInt64(2), at)).Select(r => r[0]);
-
-    /// <summary>People who may, by id, after <paramref name="after"/>.</summary>
-    internal static Question<List<string>> WhoMay(string resource, string action, DateTimeOffset at, string properties, string after, int count) => Question.All(
-        $"select p from people.valid_ids({at}) p where p > {after} collate \"C\" and (file_permissions.decide(p, {resource}, {action}, {at}, {properties:json})).allowed order by p collate \"C\" limit {count}", r => r.GetString(0));
-
-    /// <summary>Registered resources of a type (null: files), and stored files, that a person may, by name, after <paramref name="after"/>.</summary>
-    internal static Question<List<string>> WhatMay(string person, string? type, string action, DateTimeOffset at, string properties, string after, int count) => Question.All($"""
-        select r from (select resource r from file_permissions.sets where case when {type}::text is null then left(resource, 1) = '/' else left(resource, length({type ?? ""}) + 1) = {type + ":"} and length(resource) > length({type ?? ""}) + 1 end) all_of_them
-        where r > {after} collate "C" and (file_permissions.decide({person}, r, {action}, {at}, {properties:json})).allowed order by r collate "C" limit {count}
-        """, r => r.GetString(0));
-
-    /// <summary>Every action that any grant on these resources names.</summary>
-    internal static Question<List<string>> ActionsOn(IEnumerable<string> resources) => Question.All($"select distinct a from file_permissions.grants g, unnest(g.actions) a where g.resource = any({resources.ToArray()}) and g.ended_at is null order by a", r => r.GetString(0));
 
     internal static void AddSet(UnitOfWork work, FileSet set, string title, int? integrity, int? availability, string by, DateTimeOffset at) => work.Write($"""
         insert into file_permissions.sets (resource, title, section, named_only, confidentiality, integrity, availability, created_at, created_by)

@@ -82,7 +82,7 @@ public static class HistoryLog
 
     /// <summary>How many refused attempts of a person were recorded since an instant. <clause>MIC 6.2(4)</clause></summary>
     public static Question<long> CountRefusals(PersonId person, DateTimeOffset since) => Question.All(
-        $"select count(*) from history.events where person = {person} and at > {since} and outcome = 'refused' and operation in ('sign-in.pin', 'sign-in.possession', 'sign-in.proof', 'sign-in.complete')",
+        $"select count(*) from history.events where person = {person} and at > {since} and outcome = 'refused' and operation in ('sign-in.pin', 'sign-in.possession', 'sign-in.proof', 'sign-in.complete', 'sign-in.typed', 'sign-in.passkey')",
         r => r.GetInt64(0)).Select(rows => rows[0]);
 
     /// <summary>The refusal that gave a receipt number; null: none did.</summary>

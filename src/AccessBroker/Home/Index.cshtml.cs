@@ -15,6 +15,7 @@ namespace AccessBroker.Home;
 internal sealed class IndexModel(Store store, Permissions permissions, IEnumerable<ITaskSource> sources, IEnumerable<MenuEntry> menu, TimeProvider time) : PageModel
 {
     public string? Name { get; private set; }
+    public string? StaffNumber { get; private set; }
     public string TerminalName { get; private set; } = "";
     public IReadOnlyList<HeldPost> Posts { get; private set; } = [];
     public IReadOnlyList<WaitingTask> Tasks { get; private set; } = [];
@@ -27,8 +28,9 @@ internal sealed class IndexModel(Store store, Permissions permissions, IEnumerab
         if (User.Identity?.IsAuthenticated != true) return;
         await using var work = await store.ReadAsync(ct);
         var me = PersonId.Of(User);
-        var (terminal, notices) = (TerminalRegister.Find(TerminalId.Parse(User.FindFirstValue("terminal")!)), NoticeBox.Of(me));
-        await work.AskAsync(ct, terminal, notices);
+        var (terminal, notices, line) = (TerminalRegister.Find(TerminalId.Parse(User.FindFirstValue("terminal")!)), NoticeBox.Of(me), PeopleRegister.Find(me, time.GetUtcNow()));
+        await work.AskAsync(ct, terminal, notices, line);
+        StaffNumber = line.Answer?.StaffNumber;
         var may = await permissions.OfAsync(work, me, ct);
         (Name, Posts, TerminalName, Notices) = (may.Person?.Name ?? me.Value, may.Person?.Posts ?? [], terminal.Answer?.Name ?? "", [.. notices.Answer.Take(20)]);
         var tasks = new List<WaitingTask>();

@@ -3,6 +3,7 @@ using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
@@ -32,6 +33,8 @@ internal sealed class EnrolToken(Store store, SealedSeeds seeds, Active<OneTimeC
         : person is not { IsContractor: false } ? "委託先の方の認証手段は、情報システム管理者が管理します。情報システム管理者へ申請してください。"
         : card is not { TemporaryUntil: null } ? "当日限りのカードでは、登録できません。"
         : time.GetUtcNow() - session.AuthTime > policy.Now.EnrolAfterSignIn ? "登録の前に、もう一度サインインしてください。"
+        // Equal or stronger: whoever saw one password and one code does not make them last.
+        : !(session.Amr.Contains("sc") || session.Amr.Contains("hwk")) ? "カードか登録済みのパスキーでサインインしてから登録してください。お持ちでないときは、生成器の発行を申請してください。"
         : !clock.IsExact ? "サーバーの時計がずれているため、いまは登録できません。" : null;
 
     internal async Task<Shown> BeginAsync(LiveSession session, ValidPerson person, CancellationToken ct)
@@ -66,7 +69,8 @@ internal sealed class EnrolToken(Store store, SealedSeeds seeds, Active<OneTimeC
         var card = CardId.Parse(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
         var called = name?.Trim() is { Length: > 0 and <= 100 } given && FreeText.Fits(given) ? given : "認証アプリ";
         if (!await TokenRegister.AssignAsync(work, pending.Id, card, session.Person, called, first.Step, first.Drift, ct)) return await RefuseAsync(session, "one-time-codes.enrolment-over", "時間切れです。もう一度、登録を始めてください。", ct);
-        await CardRegister.AddMediumAsync(work, card, session.Person, "otp-token", "", "登録(本人)", time.GetUtcNow(), ct);
+        await CardRegister.AddMediumAsync(work, card, session.Person, "otp-token", "", "登録(本人)", session.Person, time.GetUtcNow(), ct);
+        work.Notify([session.Person], "ワンタイムパスワードを登録しました", $"「{called}」を登録しました。心当たりがないときは、「自分のカード」で紛失を届け出て、情報セキュリティ管理者へ連絡してください。", "/one-time-codes", time.GetUtcNow());
         work.Record(Event(session, "one-time-codes.enrol", HistoryOutcome.Done, "") with { Card = card }, time.GetUtcNow());
         await work.CommitAsync(ct);
         return null;

@@ -3,6 +3,7 @@ using AccessBroker.Approvals;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Primitives;
 
@@ -23,6 +24,7 @@ internal sealed class IssueTokenKind(EnrolToken enrol, TimeProvider time) : Requ
         var person = PersonId.Parse(fields["person"]);
         if (await work.AskAsync(PeopleRegister.FindValid(person, time.GetUtcNow()), ct) is null) return "この人は在籍していないか、権限が停止されています。";
         if (await work.AskAsync(TokenRegister.InStock(fields["serial"]), ct) is null) return "この製造番号の生成器は、在庫にありません。";
+        if (await Contractors.OwnProblemAsync(work, by, fields, time.GetUtcNow(), ct) is { } own) return own;
         return await enrol.IsFullAsync(work, person, ct) ? "この人は、すでに上限の数の生成器を持っています。" : null;
     }
 
@@ -34,7 +36,8 @@ internal sealed class IssueTokenKind(EnrolToken enrol, TimeProvider time) : Requ
         var card = CardId.Parse(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
         var token = (await work.AskAsync(TokenRegister.InStock(request["serial"]), ct))!;
         if (!await TokenRegister.AssignAsync(work, token.Id, card, person, "", 0, 0, ct)) return "この製造番号の生成器は、在庫にありません。";
-        await CardRegister.AddMediumAsync(work, card, person, "otp-token", token.Serial, "手渡し", time.GetUtcNow(), ct);
+        await CardRegister.AddMediumAsync(work, card, person, "otp-token", token.Serial, "手渡し", by, time.GetUtcNow(), ct);
+        work.Notify([person], "ワンタイムパスワード生成器が発行されました", $"製造番号 {token.Serial}。受け取っていないときは、直ちに情報セキュリティ管理者へ連絡してください。", "/one-time-codes", time.GetUtcNow());
         work.Record(new("one-time-codes.issue", HistoryOutcome.Done) { Person = by, Card = card, Details = new Dictionary<string, string> { ["subject"] = person.Value, ["serial"] = token.Serial } }, time.GetUtcNow());
         return null;
     }

@@ -25,8 +25,8 @@ public static class Pskc
     private static readonly XNamespace Container = "urn:ietf:params:xml:ns:keyprov:pskc", Encryption = "http://www.w3.org/2001/04/xmlenc#";
     private const string Totp = "urn:ietf:params:xml:ns:keyprov:pskc:totp", Hotp = "urn:ietf:params:xml:ns:keyprov:pskc:hotp";
     private const string Aes128Cbc = "http://www.w3.org/2001/04/xmlenc#aes128-cbc", HmacSha1 = "http://www.w3.org/2000/09/xmldsig#hmac-sha1";
-    /// <summary>Ours: 4 MiB, 10,000 tokens.</summary>
-    public const int MostBytes = 4 * 1024 * 1024, MostTokens = 10_000;
+    /// <summary>Ours: 4 MiB, 10,000 tokens, elements in 16 levels.</summary>
+    public const int MostBytes = 4 * 1024 * 1024, MostTokens = 10_000, MostDepth = 16;
 
     /// <summary>The tokens. Throws <see cref="PskcException"/>.</summary>
     /// <param name="preSharedKey">16 bytes that came by another way; null: only plain values are taken.</param>
@@ -36,7 +36,10 @@ public static class Pskc
         XElement root;
         try
         {
-            using var reader = XmlReader.Create(new MemoryStream(file), new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, MaxCharactersInDocument = MostBytes });
+            var settings = new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, MaxCharactersInDocument = MostBytes };
+            // Deep nesting costs the tree more than its size says.
+            using (var first = XmlReader.Create(new MemoryStream(file), settings)) while (first.Read()) if (first.Depth > MostDepth) throw new PskcException($"nested deeper than {MostDepth}");
+            using var reader = XmlReader.Create(new MemoryStream(file), settings);
             root = XElement.Load(reader);
         }
         catch (XmlException e) { throw new PskcException("not well-formed XML", e); }
@@ -70,7 +73,8 @@ public static class Pskc
         if (period is < 15 or > 120) throw new PskcException($"token {serial}: TimeInterval {period}");
         var seed = Secret(data?.Element(Container + "Secret"), serial, preSharedKey, macKey);
         if (seed.Length is < 16 or > 64) throw new PskcException($"token {serial}: a seed of {seed.Length} bytes (RFC 4226 R6: 16 at least)");
-        return new(serial, device?.Element(Container + "Manufacturer")?.Value.Trim() ?? "", seed, digits, suite switch { "HMAC-SHA1" or "HMAC-SHA-1" => HashAlgorithmName.SHA1, "HMAC-SHA256" or "HMAC-SHA-256" => HashAlgorithmName.SHA256, "HMAC-SHA512" or "HMAC-SHA-512" => HashAlgorithmName.SHA512, _ => throw new PskcException($"token {serial}: suite {suite}") }, TimeSpan.FromSeconds(period));
+        var maker = device?.Element(Container + "Manufacturer")?.Value.Trim() ?? "";
+        return new(serial, maker.Length <= 100 && People.FreeText.Fits(maker) ? maker : throw new PskcException($"token {serial}: Manufacturer"), seed, digits, suite switch { "HMAC-SHA1" or "HMAC-SHA-1" => HashAlgorithmName.SHA1, "HMAC-SHA256" or "HMAC-SHA-256" => HashAlgorithmName.SHA256, "HMAC-SHA512" or "HMAC-SHA-512" => HashAlgorithmName.SHA512, _ => throw new PskcException($"token {serial}: suite {suite}") }, TimeSpan.FromSeconds(period));
     }
 
     private static byte[] Secret(XElement? secret, string serial, byte[]? preSharedKey, byte[]? macKey)

@@ -25,9 +25,8 @@ internal sealed class StockModel(Store store, SealedSeeds seeds, TimeProvider ti
     {
         try
         {
-            var (count, hash) = await ImportAsync(file, key, ct);
+            var count = await ImportAsync(file, key, ct);
             (Succeeded, Count, Message) = (true, count, "{0} 個を登録しました。");
-            await store.RecordAsync(new("one-time-codes.import", HistoryOutcome.Done) { Person = PersonId.Of(User), Details = new Dictionary<string, string> { ["tokens"] = $"{count}", ["sha256"] = hash } }, time.GetUtcNow(), ct);
         }
         catch (PskcException e)
         {
@@ -38,7 +37,7 @@ internal sealed class StockModel(Store store, SealedSeeds seeds, TimeProvider ti
         return Page();
     }
 
-    private async Task<(int Count, string Hash)> ImportAsync(IFormFile? file, string? key, CancellationToken ct)
+    private async Task<int> ImportAsync(IFormFile? file, string? key, CancellationToken ct)
     {
         if (file is not { Length: > 0 and <= Pskc.MostBytes }) throw new PskcException($"no file, or larger than {Pskc.MostBytes} bytes");
         var bytes = new byte[file.Length];
@@ -60,8 +59,9 @@ internal sealed class StockModel(Store store, SealedSeeds seeds, TimeProvider ti
             await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('one_time_codes.stock'))", ct);
             if (await work.AskAsync(TokenRegister.Known(tokens.Select(t => t.Serial)), ct) is [var known, ..]) throw new PskcException($"token {known} is registered already");
             foreach (var (id, token, sealed_) in made) TokenRegister.AddStock(work, id, token, sealed_, time.GetUtcNow());
+            work.Record(new("one-time-codes.import", HistoryOutcome.Done) { Person = PersonId.Of(User), Details = new Dictionary<string, string> { ["tokens"] = $"{tokens.Count}", ["sha256"] = Convert.ToHexStringLower(SHA256.HashData(bytes)) } }, time.GetUtcNow());
             await work.CommitAsync(ct);
-            return (tokens.Count, Convert.ToHexStringLower(SHA256.HashData(bytes)));
+            return tokens.Count;
         }
         finally
         {

@@ -14,6 +14,9 @@ internal static class TokenRegister
 {
     private static Sql Columns() => $"select id, card, serial, manufacturer, name, sealed, digits, algorithm, period, last_step, drift, added_at, used_at from one_time_codes.tokens";
 
+    /// <summary>The tokens of a person that a code could come from: those in use first, then the newest of the others, at most <paramref name="count"/>.</summary>
+    internal static Question<List<TokenRow>> Candidates(PersonId person, int count, DateTimeOffset at) => Question.All($"{Columns()} where person = {person} and card is not null order by cards.usable(card, {at}) desc, added_at desc limit {count}", Read);
+
     /// <summary>The tokens of a person, oldest first.</summary>
     internal static Question<List<TokenRow>> OfPerson(PersonId person) => Question.All($"{Columns()} where person = {person} and card is not null order by added_at", Read);
 

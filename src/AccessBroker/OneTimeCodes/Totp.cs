@@ -41,7 +41,7 @@ public sealed record OneTimeToken(int Digits, HashAlgorithmName Algorithm, TimeS
 public static class OneTimeCodeRule
 {
     /// <summary>What people type: full-width digits and spaces are no mistake. At most 12 characters are looked at; never throws.</summary>
-    public static string Typed(string? given) => given is null or { Length: > 12 } ? "" : string.Concat(given.Normalize(NormalizationForm.FormKC).Where(c => !char.IsWhiteSpace(c)));
+    public static string Typed(string? given) => given is null or { Length: > 12 } ? "" : string.Concat(People.FreeText.CommonForm(given).Where(c => !char.IsWhiteSpace(c)));
 
     /// <summary>
     /// The step a code belongs to, or null: it is wrong, used, or outside the window of ±<paramref name="window"/> around where the token's clock is

@@ -5,6 +5,7 @@ using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
@@ -49,10 +50,11 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
     private async Task<string?> ProblemAsync(UnitOfWork work, Enrolment enrolment, CancellationToken ct) =>
         enrolment.Request is not null ? null : Problem(enrolment.At, await work.AskAsync(PeopleRegister.FindValid(enrolment.Person, time.GetUtcNow()), ct));
 
-    internal async Task<(string Id, string Options)?> BeginAsync(HttpContext context, Enrolment enrolment, CancellationToken ct)
+    /// <summary>The options, or why there are none, in Japanese.</summary>
+    internal async Task<(string Id, string Options, string? Problem)> BeginAsync(HttpContext context, Enrolment enrolment, CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
-        if (await ProblemAsync(work, enrolment, ct) is not null) return null;
+        if (await ProblemAsync(work, enrolment, ct) is { } problem) return ("", "", problem);
         var person = enrolment.Person;
         var name = (await work.AskAsync(PeopleRegister.Names([person.Value], time.GetUtcNow()), ct)).GetValueOrDefault(person.Value, person.Value);
         var keys = await work.AskAsync(PasskeyRegister.OfPerson(person), ct);
@@ -61,7 +63,7 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
         var id = Secret.New(16);
         PasskeyRegister.Keep(work, id, "register", enrolment.Owner, state, policy.Now.Ceremony);
         await work.CommitAsync(ct);
-        return (id, made);
+        return (id, made, null);
     }
 
     /// <summary>Judges the key's answer and enters it, in the caller's unit of work; records what came of it. The caller commits in either case.</summary>
@@ -78,8 +80,9 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
             var card = CardId.Parse(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
             var trusted = outcome.Judged is { Vouched: true };
             var called = name?.Trim() is { Length: > 0 and <= 100 } given && FreeText.Fits(given) ? given : outcome.Judged?.Model.Description is { Length: > 0 and <= 100 } known ? known : "パスキー";
-            await CardRegister.AddMediumAsync(work, card, person, "fido-key", answer!.Attested.Aaguid.ToString("D"), enrolment.Request is null ? "登録(本人)" : "登録(暗証番号管理者)", now, ct);
+            await CardRegister.AddMediumAsync(work, card, person, "fido-key", answer!.Attested.Aaguid.ToString("D"), enrolment.Request is null ? "登録(本人)" : "登録(暗証番号管理者)", session.Person, now, ct);
             PasskeyRegister.Add(work, new(card, person, answer.CredentialId, answer.PublicKey, answer.SignCount, answer.Attested.Aaguid, answer.Attested.Kind.ToString().ToLowerInvariant(), trusted, answer.BackupEligible, answer.BackedUp, answer.Transports, called, now, null) { Chain = answer.Attested.Chain });
+            work.Notify([person], "パスキーが登録されました", $"「{called}」が登録されました。心当たりがないときは、直ちに情報セキュリティ管理者へ連絡してください。", "/passkeys", now);
             entry = entry with { Outcome = HistoryOutcome.Done, Card = card };
         }
         work.Record(entry, now);

@@ -19,7 +19,7 @@ internal sealed class IssuePasskeyKind(EnrolPasskey enrol, TimeProvider time) : 
     public override string? ExecutedAt(Request request) => $"/passkeys/issue?request={request.Id}";
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) =>
-        !enrol.IsOffered ? EnrolPasskey.NotHere : await work.AskAsync(PeopleRegister.FindValid(PersonId.Parse(fields["person"]), time.GetUtcNow()), ct) is null ? "この人は在籍していないか、権限が停止されています。" : null;
+        !enrol.IsOffered ? EnrolPasskey.NotHere : await work.AskAsync(PeopleRegister.FindValid(PersonId.Parse(fields["person"]), time.GetUtcNow()), ct) is null ? "この人は在籍していないか、権限が停止されています。" : await Contractors.OwnProblemAsync(work, by, fields, time.GetUtcNow(), ct);
 
     public override Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct) => ProblemAsync(work, request.Fields, by, ct);
 }

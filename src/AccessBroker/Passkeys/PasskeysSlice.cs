@@ -27,8 +27,9 @@ internal static class PasskeysSlice
         {
             if (LiveSession.Of(context) is not { } session) return Results.StatusCode(StatusCodes.Status401Unauthorized);
             var enrolment = request is { } id ? await issue.FindAsync(session, id, ct) : new(session.Person, session);
-            return enrolment is not null && await enrol.BeginAsync(context, enrolment, ct) is var (ceremony, options)
-                ? Results.Json(new { ceremony, options = JsonElement.Parse(options) }) : Problems.Json(StatusCodes.Status403Forbidden, "passkeys.sign-in-first", "登録の前に、もう一度サインインしてください。");
+            if (enrolment is null) return Problems.Json(StatusCodes.Status403Forbidden, "passkeys.not-permitted", "この申請は実施できません。処理が済んでいるか、実施できる人ではありません。");
+            var (ceremony, options, problem) = await enrol.BeginAsync(context, enrolment, ct);
+            return problem is null ? Results.Json(new { ceremony, options = JsonElement.Parse(options) }) : Problems.Json(StatusCodes.Status403Forbidden, "passkeys.may-not-enrol", problem);
         }).WithMetadata(new AuditedAttribute("passkeys.enrol"));
         passkeys.MapPost("/register", async (HttpContext context, long? request, Posted posted, IssuePasskey issue, CancellationToken ct) =>
         {

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using AccessBroker.Approvals;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Sessions;
@@ -52,6 +53,7 @@ internal sealed class IssueModel(Store store, RequestDesk desk, LiveSessions ses
         if (!await PasswordStore.SetAsync(work, person, before?.Hash, hash, now + policy.Now.TemporaryLifetime, policy.Now.History, now, ct)) return Problem("パスワードが同時に変更されました。もう一度発行してください。", StatusCodes.Status409Conflict);
         // What the old one opened ends with it.
         foreach (var one in await sessions.EndWithinAsync(work, SessionFilter.OfPerson(person), "sessions.password-reset")) work.Record(one.Event, one.At);
+        work.Notify([person], "仮パスワードが発行されました", "頼んでいないときは、直ちに情報セキュリティ管理者へ連絡してください。", "/password", now);
         work.Record(new("passwords.issue", HistoryOutcome.Done) { Person = by.Person, Terminal = by.Terminal, Session = by.Id, Details = new Dictionary<string, string> { ["subject"] = person.Value, ["request"] = $"{request}", ["identity"] = Identity! } }, now);
         await work.CommitAsync(ct);
         (Made, Until) = (value, now + policy.Now.TemporaryLifetime);

@@ -3,6 +3,7 @@ using AccessBroker.Assurance;
 using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Sessions;
@@ -49,9 +50,9 @@ internal sealed class MineModel(Store store, SetPassword set, SuspectedLeak leak
         var session = LiveSession.Of(HttpContext)!;
         if (act == "leak")
         {
-            if (!await leak.RunAsync(session, "パスワード", async work => await PasswordStore.RetireAsync(work, session.Person, time.GetUtcNow(), CancellationToken.None))) return NotFound();
+            if (!await leak.RunAsync(session, "パスワード", "passwords.report-leak", async work => await PasswordStore.RetireAsync(work, session.Person, time.GetUtcNow(), CancellationToken.None))) return NotFound();
             SessionCookie.Clear(Response);
-            return Redirect("/");
+            return Redirect("/?reported");
         }
         if (act != "set") return NotFound();
         var (made, problem) = Problem is { } why ? (null, why) : New != Again ? (null, "二つの入力が違います。") : await set.PrepareAsync(store, session.Person, New ?? "", ct);
@@ -60,6 +61,7 @@ internal sealed class MineModel(Store store, SetPassword set, SuspectedLeak leak
             await using var work = await store.BeginAsync(ct);
             if (await set.SetAsync(work, session.Person, made, ct))
             {
+                work.Notify([session.Person], "パスワードを設定しました", "心当たりがないときは、直ちに「自分のパスワード」で漏えいの疑いを届け出てください。", "/password", time.GetUtcNow());
                 work.Record(Event(session, HistoryOutcome.Done, ""), time.GetUtcNow());
                 await work.CommitAsync(ct);
                 (Succeeded, Message) = (true, "設定しました。");

@@ -6,13 +6,13 @@ using AccessBroker.Primitives;
 
 namespace AccessBroker.Passwords;
 
-/// <summary>This node cannot compute the hash that another node stored: its platform lacks Argon2. Nobody is let in by it.</summary>
+/// <summary>This node cannot compute the hash now: its platform lacks the Argon2 that another node used, or too many wait. Nobody is let in by it.</summary>
 public sealed class PasswordHashUnavailableException : Exception, IUnavailable
 {
     /// <inheritdoc/>
     public string Code => "passwords.hash-unavailable";
     /// <inheritdoc/>
-    public string Explanation => "このサーバーではパスワードを確かめられません (libargon2 がありません)。システム管理者へ連絡してください。";
+    public string Explanation => "いまはパスワードを確かめられません。しばらくしてから、もう一度お試しください。続くときはシステム管理者へ連絡してください。";
     public PasswordHashUnavailableException() { }
     public PasswordHashUnavailableException(string message) : base(message) { }
     public PasswordHashUnavailableException(string message, Exception inner) : base(message, inner) { }
@@ -74,7 +74,8 @@ internal static partial class PasswordHash
 
     private static async Task<T> InTurnAsync<T>(Func<T> work, CancellationToken ct)
     {
-        await Turn.WaitAsync(ct);
+        // Whoever waits longer than a page would is told so.
+        if (!await Turn.WaitAsync(TimeSpan.FromSeconds(15), ct)) throw new PasswordHashUnavailableException("too many passwords are being checked at once");
         try { return await Task.Run(work, ct); }
         finally { Turn.Release(); }
     }

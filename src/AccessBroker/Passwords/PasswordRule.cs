@@ -10,7 +10,7 @@ public static class PasswordRule
 {
     /// <summary>Longest, in characters.</summary>
     public const int MostLength = 128;
-    private static readonly string[] Rows = ["abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertyuiop", "asdfghjkl", "zxcvbnm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm"];
+    private static readonly string[] Rows = ["abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertyuiop", "asdfghjkl", "zxcvbnm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm", "一二三四五六七八九十", "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをん", "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワヲン", "いろはにほへとちりぬるをわかよたれそつねならむうゐのおくやまけふこえてあさきゆめみしゑひもせす"];
 
     /// <summary>One form for what looks the same (NFKC): a full-width letter typed with the IME on is the letter. Throws <see cref="ArgumentException"/> for broken UTF-16.</summary>
     public static string Normalise(string password) => password.Normalize(NormalizationForm.FormKC);
@@ -20,12 +20,14 @@ public static class PasswordRule
     public static string? Problem(string password, PasswordsPolicy policy, IEnumerable<string> own)
     {
         var length = password.EnumerateRunes().Count();
-        if (length < policy.MinLength) return $"パスワードは{policy.MinLength}文字以上にしてください。";
+        if (length < policy.MinLength) return TooShort(policy);
         if (length > MostLength) return $"パスワードは{MostLength}文字までです。";
         if (password.Any(char.IsControl)) return "パスワードに制御文字は使えません。";
         var rest = Unguessed(password, [.. policy.DeniedWords, .. own]);
         return rest.Length >= policy.MinRest && rest.Distinct().Count() >= Math.Min(5, policy.MinRest) ? null : "推測されやすいパスワードです。よく使われる語、氏名や職員番号、並び順、繰返しを避けてください。";
     }
+
+    internal static string TooShort(PasswordsPolicy policy) => $"パスワードは{policy.MinLength}文字以上にしてください。";
 
     /// <summary>Long enough to be taken out: two characters are a name in Japanese, and an accident in Latin letters.</summary>
     internal static bool IsWord(string word) => word.Length >= (Ascii.IsValid(word) ? 3 : 2);
@@ -33,7 +35,8 @@ public static class PasswordRule
     /// <summary>What is left when words, rows of the keyboard, and repetitions are taken out.</summary>
     internal static string Unguessed(string password, IEnumerable<string> words)
     {
-        var text = Plain(password);
+        // Rows first, as they were typed: what looks like a letter may be the digit of one.
+        var text = Plain(WithoutRows(password.ToLowerInvariant()));
         foreach (var word in words.Where(IsWord).Select(Plain).OrderByDescending(w => w.Length)) text = text.Replace(word, " ", StringComparison.Ordinal);
         text = WithoutRows(text);
         var rest = new StringBuilder();
@@ -42,7 +45,7 @@ public static class PasswordRule
             if (text[i] != ' ' && !(i >= 2 && text[i] == text[i - 1] && text[i] == text[i - 2])) rest.Append(text[i]);
         var kept = rest.ToString();
         for (var unit = 1; unit <= kept.Length / 2; unit++)
-            if (kept.Length % unit == 0 && Enumerable.Range(0, kept.Length).All(i => kept[i] == kept[i % unit])) return kept[..unit];
+            if (Enumerable.Range(0, kept.Length).All(i => kept[i] == kept[i % unit])) return kept[..unit];
         return kept;
     }
 

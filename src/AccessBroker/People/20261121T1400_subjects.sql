@@ -10,7 +10,7 @@ create function people.next_change(who text, at timestamptz) returns timestamptz
         union all select v.t from people.posts q, lateral (values (q.valid_from), (q.valid_until)) v (t) where q.person = who
         union all select v.t from people.suspensions s, lateral (values (s.since), (s.lifted_at)) v (t) where s.person = who) all_of_them where t > at $$;
 
-create function people.valid_ids(at timestamptz) returns setof text language sql stable as $$ select p.id from people.persons p where people.valid_at(p.id, at) $$;
+create function people.valid_ids(at timestamptz) returns text[] language sql stable as $$ select coalesce(array_agg(p.id), '{}') from people.persons p where people.valid_at(p.id, at) $$;
 
 create table people.epoch (one_row boolean primary key default true check (one_row), value bigint not null);
 insert into people.epoch (value) values (1);

@@ -22,6 +22,13 @@ public static class FreeText
     /// <summary>Longest name of a person, section or terminal, UTF-16 units. Ours: 200.</summary>
     public const int LongestName = 200;
 
+    /// <summary>One form for what looks the same (NFKC), full-width digits as digits for example; empty for what is no text. Never throws.</summary>
+    public static string CommonForm(string text)
+    {
+        try { return text.Normalize(System.Text.NormalizationForm.FormKC); }
+        catch (ArgumentException) { return ""; }
+    }
+
     /// <summary>True when the text can be stored and shown as it is. Line breaks are allowed when <paramref name="lines"/>.</summary>
     public static bool Fits(string text, bool lines = false)
     {

@@ -40,7 +40,7 @@ public static class PeopleRegister
 
     /// <summary>Who has this staff number at <paramref name="at"/>; null: nobody, or nobody alone. Full-width digits count as digits.</summary>
     public static Question<PersonId?> FindByStaffNumber(string number, DateTimeOffset at) => Question.All(
-        $"select id from people.persons where staff_number = {(number.Length > 40 ? "" : number.Trim().Normalize(System.Text.NormalizationForm.FormKC))} and staff_number <> '' and valid_from <= {at} and (valid_until is null or valid_until > {at}) limit 2",
+        $"select id from people.persons where staff_number = {(number.Length > 40 ? "" : FreeText.CommonForm(number.Trim()))} and staff_number <> '' and valid_from <= {at} and (valid_until is null or valid_until > {at}) limit 2",
         r => PersonId.Parse(r.GetString(0))).Select(found => found is [var only] ? only : (PersonId?)null);
 
     /// <summary>A person as of <paramref name="at"/>, valid or not; null: never registered.</summary>

@@ -49,7 +49,7 @@ public static partial class PolicyFiles
     {
         T policy;
         try { policy = Yaml.Deserialize<T>(text) ?? throw new PolicyException($"{name}: empty"); }
-        catch (YamlException e) { throw new PolicyException($"{name}: {e.Message} {e.InnerException?.Message}".TrimEnd(), e); }
+        catch (YamlException e) { throw new PolicyException($"{name}: line {e.Start.Line}: {e.Message} {e.InnerException?.Message}".TrimEnd(), e); }
         List<string> problems;
         try { problems = [.. policy.Problems()]; }
         // An element that is empty inside a list or a table: the reader does not see it, the rules stumble over it.

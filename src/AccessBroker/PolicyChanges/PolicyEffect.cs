@@ -18,6 +18,9 @@ internal sealed record PolicyEffect(IReadOnlyList<string> Clients, bool Everybod
         return new([.. clients.Where(c => Differs(was, will, segment, c))], others || was.Risk != will.Risk || Differs(was, will, segment, null), roles);
     }
 
+    /// <summary>Relying parties that a policy names and nobody has registered: a name mistyped protects nothing.</summary>
+    internal static IReadOnlyList<string> Unknown(PolicySet set, IEnumerable<string> clients) => [.. ((AssurancePolicy)set.Values[typeof(AssurancePolicy)]).Clients.Keys.Except(clients)];
+
     private static bool Differs(AssurancePolicy was, AssurancePolicy will, string segment, string? client) =>
         ((bool[])[false, true]).Any(privileged => !Same(was.Needed(segment, client, privileged: privileged), will.Needed(segment, client, privileged: privileged)));
 

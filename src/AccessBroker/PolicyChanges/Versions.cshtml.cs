@@ -26,6 +26,8 @@ internal sealed class VersionsModel(Store store, ActivePolicies active, Permissi
     public int People { get; private set; }
     /// <summary>Names of relying parties for which other factors would be needed.</summary>
     public IReadOnlyList<string> Clients { get; private set; } = [];
+    /// <summary>Ids in the policy that no relying party has.</summary>
+    public IReadOnlyList<string> UnknownClients { get; private set; } = [];
     public MayDo May { get; private set; } = null!;
     private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
 
@@ -73,7 +75,12 @@ internal sealed class VersionsModel(Store store, ActivePolicies active, Permissi
         var (sessions, people, clients) = (Sessions.LiveSessions.Count(), PeopleRegister.WholeAt(time.GetUtcNow()), Oidc.ClientRegister.All());
         await work.AskAsync(ct, sessions, people, clients);
         PolicyEffect effect;
-        try { effect = PolicyEffect.Of(PolicySet.Of(active.Files, PolicySet.Complete(before, active.Newest.Texts)), PolicySet.Of(active.Files, PolicySet.Complete(Shown!.Texts, active.Newest.Texts)), options.Segment, clients.Answer.Select(c => c.Id)); }
+        try
+        {
+            var after = PolicySet.Of(active.Files, PolicySet.Complete(Shown!.Texts, active.Newest.Texts));
+            effect = PolicyEffect.Of(PolicySet.Of(active.Files, PolicySet.Complete(before, active.Newest.Texts)), after, options.Segment, clients.Answer.Select(c => c.Id));
+            UnknownClients = PolicyEffect.Unknown(after, clients.Answer.Select(c => c.Id));
+        }
         catch (PolicyException) { return; }
         LiveSessions = sessions.Answer;
         Clients = [.. clients.Answer.Where(c => effect.Clients.Contains(c.Id)).Select(c => c.Name)];

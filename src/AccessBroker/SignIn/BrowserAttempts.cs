@@ -54,12 +54,13 @@ internal sealed class BrowserAttempts(SignInSteps steps, AccessFailures failures
     }
 
     /// <summary>Everything was proven: the code for the page, as the agent would bring it.</summary>
-    internal async Task<IResult> ProveAsync(SignInAttempt attempt, string operation, CancellationToken ct)
+    /// <param name="password">The mark of the password that was proven: the session starts only while it stands. Default: none was.</param>
+    internal async Task<IResult> ProveAsync(SignInAttempt attempt, string operation, CancellationToken ct, string? password = null)
     {
         var (work, card, terminal) = (attempt.Work, attempt.Card!, attempt.Attached.Terminal.Id);
         AccessFailures.Clear(work, card.Person, terminal);
         var code = Secret.New(16);
-        TransactionStore.Prove(work, attempt.Transaction, card.Id, card.Person, attempt.Proofs, attempt.Attested, attempt.Needed, code, policy.Now.CodeLifetime);
+        TransactionStore.Prove(work, attempt.Transaction, card.Id, card.Person, attempt.Proofs, attempt.Attested, attempt.Needed, code, policy.Now.CodeLifetime, password);
         steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, operation, HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);

@@ -3,6 +3,7 @@ using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Lockout;
+using AccessBroker.Passwords;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
@@ -56,6 +57,8 @@ internal sealed class CompleteSignIn(Store store, LiveSessions sessions, Wakeups
     {
         var (card, person, grant) = (CardRegister.FindForUse(transaction.Card!.Value), PeopleRegister.FindValid(transaction.Person!.Value, time.GetUtcNow()), TerminalRegister.HasGrant(transaction.Terminal!.Value, transaction.Person.Value, time.GetUtcNow()));
         await work.AskAsync(ct, card, person, grant);
+        // Reported as known to others, or set anew, since it was typed. <clause>MIC 5.4(3)④</clause>
+        if (transaction.Amr.Contains("pwd") && await work.AskAsync(SetPassword.Mark(transaction.Person.Value), ct) != transaction.Told) return "sign-in.password-changed";
         return card.Answer is not { Usable: true } ? $"sign-in.card-{card.Answer?.State ?? "unknown"}" : card.Answer.TemporaryUntil <= time.GetUtcNow() ? "sign-in.card-expired" : card.Answer.FirstPinUntil is not null ? "sign-in.first-pin-not-set" : person.Answer is null ? "sign-in.person-not-valid" : !grant.Answer ? "sign-in.no-grant"
             // By the policies of this moment: they may have changed since the proof.
             : AssuranceRule.Judge(new(Factors.OfAmr(transaction.Amr), transaction.Attested, TimeSpan.Zero), assurance.Now.Needed(options.Segment, transaction.Client, transaction.Wanted, person.Answer.Roles.Any(lockout.Now.Privileged.Roles.Contains))).Enough ? null : "sign-in.factor-missing";

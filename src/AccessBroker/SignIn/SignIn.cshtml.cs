@@ -8,10 +8,16 @@ namespace AccessBroker.SignIn;
 /// <summary>The sign-in page: banner, number, what to do next. Its state comes from the broker, never from the agent's port.</summary>
 internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy> policy, Lockout.AccessFailures failures, Active<Assurance.AssurancePolicy> assurance, Active<Passwords.PasswordsPolicy> passwords, BrokerOptions options) : PageModel
 {
-    /// <summary>Passkeys count in this segment.</summary>
-    public bool Passkeys => assurance.Now.Segments[options.Segment].Methods.Contains(Assurance.Method.Passkey);
-    /// <summary>Password and one-time code count in this segment, together.</summary>
-    public bool Typed => assurance.Now.Segments[options.Segment].Methods is var methods && methods.Contains(Assurance.Method.Password) && methods.Contains(Assurance.Method.OneTimeCode);
+    /// <summary>A passkey can be enough here.</summary>
+    public bool Passkeys => Helps(true, Assurance.Proof.Passkey);
+    /// <summary>Password and one-time code together can be enough here.</summary>
+    public bool Typed => Helps(false, Assurance.Proof.Password, Assurance.Proof.OneTimeCode);
+    private Transaction? _transaction;
+
+    /// <summary>What could never be enough for this relying party, or this operation, is not offered.</summary>
+    private bool Helps(bool attested, params Assurance.Proof[] proofs) =>
+        _transaction is not null && Assurance.AssuranceRule.Judge(new(proofs, attested, TimeSpan.Zero), assurance.Now.Needed(options.Segment, _transaction.Client, _transaction.Wanted)).Enough;
+
     public int MinPassword => passwords.Now.MinLength;
     public string Banner => policy.Now.Banner;
     public string PinManager => policy.Now.PinManagerContact;
@@ -28,6 +34,7 @@ internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy
             Response.StatusCode = StatusCodes.Status404NotFound;
             return Page();
         }
+        _transaction = transaction;
         (TransactionId, ClientName, Number) = (transaction.Id, transaction.ClientName, transaction.Number);
         return Page();
     }

@@ -50,7 +50,7 @@ internal sealed class SignInChecks
         OnProof = [TerminalIsInUse, CertificateIsOurs, CardIsKnown, CardIsTheSame, HolderKnowsThePin, CardIsUsable, FirstPinIsInTime, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, ClockIsExact, FactorsAreEnough];
         OnPasskey = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, ClockIsExact, FactorsAreEnough];
         BeforeTyped = [TypingCounts, TerminalIsInUse, TerminalIsNotLocked, HoursAreOpen, CodesAreTimely];
-        OnTyped = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, CodesAreTimely, ClockIsExact, FactorsAreEnough];
+        OnTyped = [TerminalIsInUse, CardIsKnown, CardIsUsable, PersonIsValid, PersonMaySitHere, TerminalIsNotLocked, PersonIsNotLocked, HoursAreOpen, CodesAreTimely, FactorsAreEnough];
     }
 
     /// <summary>The transaction was opened by a browser at this terminal's address: a handle carried elsewhere opens nothing.</summary>
@@ -122,7 +122,8 @@ internal sealed class SignInChecks
         var privileged = a.Person!.Roles.Any(_lockout.Now.Privileged.Roles.Contains);
         var verdict = AssuranceRule.Judge(new(a.Proofs, a.Attested, TimeSpan.Zero), _assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted, privileged, a.IsRisky));
         if (verdict.Enough) return Task.FromResult<string?>(null);
-        a.Missing = verdict.Missing.Contains(Method.Card) ? "card" : verdict.Missing.Count > 0 ? "passkey" : "other";
+        var because = a.IsRisky && AssuranceRule.Judge(new(a.Proofs, a.Attested, TimeSpan.Zero), _assurance.Now.Needed(_segment, a.Transaction.Client, a.Transaction.Wanted, privileged)).Enough;
+        a.Missing = because ? "card-now" : privileged && verdict.Missing.Contains(Method.Card) ? "card-for-you" : verdict.Missing.Contains(Method.Card) ? "card" : verdict.Missing.Count > 0 ? "passkey" : "other";
         return Task.FromResult<string?>("sign-in.factor-missing");
     }
 

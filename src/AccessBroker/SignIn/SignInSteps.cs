@@ -85,7 +85,7 @@ internal sealed class SignInSteps(Store store, Wakeups wakeups, AccessFailures f
         Address = attempt.Attached.Address,
         Client = attempt.Transaction.Client,
         Card = attempt.Card?.Id ?? attempt.Transaction.Card,
-        Person = attempt.Card?.Person ?? attempt.Transaction.Person,
+        Person = attempt.Card?.Person ?? attempt.FailsAgainst ?? attempt.Transaction.Person,
         Details = new[] { ("operation", attempt.Transaction.Operation), ("named", attempt.Named?.Value) }.Where(d => d.Item2 is not null).ToDictionary(d => d.Item1, d => d.Item2!),
     };
 

@@ -25,6 +25,8 @@ internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Cand
     public string LastTerminalName { get; private set; } = "";
     public long FailuresSince { get; private set; }
     public bool Reported { get; private set; }
+    /// <summary>The session rests on a card in the reader.</summary>
+    public bool HasCard => LiveSession.Of(HttpContext)?.Amr.Contains("sc") == true;
     /// <summary>Without anything to notice the page goes on by itself after some seconds.</summary>
     public bool GoesOn => Last is not null && FailuresSince == 0 && !Reported;
 

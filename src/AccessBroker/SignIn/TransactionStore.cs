@@ -49,8 +49,9 @@ internal static class TransactionStore
         """, Read);
 
     /// <summary>Everything is proven: the code that the page must bring stands in the row.</summary>
-    internal static void Prove(UnitOfWork work, Transaction transaction, CardId card, PersonId person, IReadOnlyCollection<Proof> proofs, bool attested, Acr needed, string code, TimeSpan lifetime) => work.Write($"""
-        update sign_in.transactions set state = 'proven', card = {card}, person = {person}, code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {lifetime}, told = null, changed_at = clock_timestamp(),
+    /// <param name="password">The mark of the proven password, kept in <c>told</c>: no page shows that in this state.</param>
+    internal static void Prove(UnitOfWork work, Transaction transaction, CardId card, PersonId person, IReadOnlyCollection<Proof> proofs, bool attested, Acr needed, string code, TimeSpan lifetime, string? password = null) => work.Write($"""
+        update sign_in.transactions set state = 'proven', card = {card}, person = {person}, code_hash = {Secret.Hash(code)}, code_expires_at = clock_timestamp() + {lifetime}, told = {password}, changed_at = clock_timestamp(),
             acr = {(needed == Assurance.Acr.Privileged ? Assurance.Acr.Privileged : proofs.Contains(Proof.CardPin) ? Assurance.Acr.Card : Assurance.Acr.Multi).Name()}, amr = {Factors.Amr(proofs).ToArray()}, attested = {attested}
         where id = {transaction.Id}
         """);

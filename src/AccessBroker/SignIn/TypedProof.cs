@@ -32,25 +32,32 @@ internal sealed class TypedProof(SignInSteps steps, BrowserAttempts attempts, Si
         if (await FirstAsync(context, id, ct) is { } refusal) return refusal;
         var person = await steps.Store.AskAsync(PeopleRegister.FindByStaffNumber(posted.Person, time.GetUtcNow()), ct);
         var (password, found) = (await passwords.FindAsync(steps.Store, person, posted.Password, ct), await codes.FindAsync(steps.Store, person, code, ct));
+        if (password is not null) password = await SetPassword.RenewAsync(steps.Store, person!.Value, password, posted.Password, ct);
         await using var work = await steps.Store.BeginAsync(ct);
         if (await BrowserAttempts.LockAsync(work, context, id, "claimed", ct) is not { } transaction || await BrowserAttempts.TerminalAsync(work, transaction, ct) is not { } terminal) return BrowserAttempts.Over();
         // A right code is used up whatever else is wrong: nobody tries passwords beside it.
         var taken = found is not null && await codes.TakeAsync(work, found, ct);
         var attempt = await attempts.ReadAsync(work, transaction, terminal, found is null || person is null ? null : (found.Card, person.Value), Both, false, ct);
         attempt.Named = person;
-        // One of two was right: somebody has half of what it takes. Nothing right says nothing about the person.
-        attempt.FailsAgainst = taken != password is not null && attempt.PersonLock is null ? person : null;
+        // One of two was right: somebody has half of what it takes. Nothing right says nothing about the person, nor does a token that is lost.
+        attempt.FailsAgainst = taken != password is not null && attempt.PersonLock is null && attempt.Card is not { Usable: false } ? person : null;
+        // Whoever holds the token is told of the lock, whatever password they try beside it.
+        if (taken) attempt.Lock = attempt.PersonLock;
         try
         {
-            if (!taken || password is null) await steps.RefuseAsync(attempt, "sign-in.typed", person is null ? "sign-in.unknown-person" : !taken && found is not null ? "sign-in.code-used" : taken ? "sign-in.wrong-password" : password is null ? "sign-in.wrong-password-and-code" : "sign-in.wrong-code", ct);
+            if (Refusal(attempt, taken, found is not null, password is not null) is { } reason) await steps.RefuseAsync(attempt, "sign-in.typed", reason, ct);
             await steps.RequireAsync(checks.OnTyped, attempt, "sign-in.typed", ct);
         }
         catch (TerminalRequestException) { return BrowserAttempts.Refused(); }
-        if (password!.IsTemporary) return await AskForNewAsync(attempt, ct);
-        var answer = await attempts.ProveAsync(attempt, "sign-in.typed", ct);
-        await SetPassword.RenewAsync(steps.Store, person!.Value, password, posted.Password, ct);
-        return answer;
+        return password!.IsTemporary ? await AskForNewAsync(attempt, password, ct) : await attempts.ProveAsync(attempt, "sign-in.typed", ct, password.Mark);
     }
+
+    /// <summary>What token and lock say comes before what the password says.</summary>
+    private static string? Refusal(SignInAttempt attempt, bool taken, bool known, bool passwordIsRight) =>
+        attempt.Lock is { } locked ? locked.Reason
+        : taken && attempt.Card is { Usable: false } card ? $"sign-in.card-{card.State}"
+        : taken && passwordIsRight ? null
+        : attempt.Named is null ? "sign-in.unknown-person" : known && !taken ? "sign-in.code-used" : taken ? "sign-in.wrong-password" : passwordIsRight ? "sign-in.wrong-code" : "sign-in.wrong-password-and-code";
 
     /// <summary>A password in place of the temporary one; with it the sign-in goes on. A refused one may be tried again. <clause>MIC 5.4(3)⑥, 6.2(5)②</clause></summary>
     internal async Task<IResult> SetNewAsync(HttpContext context, string id, NewPosted posted, CancellationToken ct)
@@ -64,12 +71,14 @@ internal sealed class TypedProof(SignInSteps steps, BrowserAttempts attempts, Si
         var (made, problem) = await passwords.PrepareAsync(steps.Store, person, posted.Password ?? "", ct);
         if (made is null) return Problems.Json(StatusCodes.Status422UnprocessableEntity, "sign-in.password-refused", problem);
         await using var work = await steps.Store.BeginAsync(ct);
-        if (await BrowserAttempts.LockAsync(work, context, id, "new-password", ct) is not { } transaction || await BrowserAttempts.TerminalAsync(work, transaction, ct) is not { } terminal || !await passwords.SetAsync(work, person, made, ct)) return BrowserAttempts.Over();
+        // In place of the temporary value that was proven, and of no other: whatever came meanwhile stays.
+        if (await BrowserAttempts.LockAsync(work, context, id, "new-password", ct) is not { } transaction || await BrowserAttempts.TerminalAsync(work, transaction, ct) is not { } terminal || !made.Replaces(transaction.Told, time.GetUtcNow())) return BrowserAttempts.Over();
         var attempt = await attempts.ReadAsync(work, transaction, terminal, (transaction.Card!.Value, person), Both, false, ct);
         try { await steps.RequireAsync(checks.OnTyped, attempt, "sign-in.typed", ct); }
         catch (TerminalRequestException) { return BrowserAttempts.Refused(); }
+        if (!await passwords.SetAsync(work, person, made, ct)) return BrowserAttempts.Over();
         work.Record(SignInSteps.Event(attempt, "passwords.first-set", HistoryOutcome.Done), time.GetUtcNow());
-        return await attempts.ProveAsync(attempt, "sign-in.typed", ct);
+        return await attempts.ProveAsync(attempt, "sign-in.typed", ct, made.Mark);
     }
 
     /// <summary>What is judged before anything is looked at: a locked terminal tries nothing, and without exact time no code means anything. <clause>MOJ 第5-4(6), 第5-3(8)</clause></summary>
@@ -83,9 +92,9 @@ internal sealed class TypedProof(SignInSteps steps, BrowserAttempts attempts, Si
         return null;
     }
 
-    private async Task<IResult> AskForNewAsync(SignInAttempt attempt, CancellationToken ct)
+    private async Task<IResult> AskForNewAsync(SignInAttempt attempt, FoundPassword proven, CancellationToken ct)
     {
-        attempt.Work.Write($"update sign_in.transactions set state = 'new-password', card = {attempt.Card!.Id}, person = {attempt.Card.Person}, told = null, changed_at = clock_timestamp() where id = {attempt.Transaction.Id}");
+        attempt.Work.Write($"update sign_in.transactions set state = 'new-password', card = {attempt.Card!.Id}, person = {attempt.Card.Person}, told = {proven.Mark}, changed_at = clock_timestamp() where id = {attempt.Transaction.Id}");
         steps.Wake(attempt);
         attempt.Work.Record(SignInSteps.Event(attempt, "sign-in.temporary-password", HistoryOutcome.Done), time.GetUtcNow());
         await attempt.Work.CommitAsync(ct);

@@ -104,6 +104,18 @@ public sealed class AuthZenTests(AuthZenTests.Pdp broker) : IClassFixture<AuthZe
         Assert.Equal(allowed, await DecideAsync(Body(subject, action, resource, subjectProperties, actionProperties, resourceProperties, ""","context":{"time":"x"},"futureField":[1]""")));
     }
 
+    /// <summary>コンピュータ、端末機、通信関係装置、通信回線、ファイル: each granted and denied by name and for all of its kind.</summary>
+    [Theory, Trait("Requirement", "FIL-02"), InlineData("computer"), InlineData("terminal"), InlineData("device"), InlineData("line")]
+    public async Task Every_kind_of_resource_is_granted_and_denied(string type)
+    {
+        Task<bool> MayAsync(string id) => DecideAsync($$"""{"subject":{"type":"operator","id":"erin"},"action":{"name":"use"},"resource":{"type":"{{type}}","id":"{{id}}"} }""");
+        Assert.False(await MayAsync("one"));
+        await broker.GrantAsync($"{type}:", "erin", "use");
+        await broker.GrantAsync($"{type}:two", "erin", "use", deny: true);
+        await Eventually.TrueAsync(() => MayAsync("one"), "the grant for all of a kind is known");
+        Assert.False(await MayAsync("two"));
+    }
+
     [Theory, InlineData("todo", 40), InlineData("gateway", 25)]
     public async Task The_published_interop_decisions(string name, int count)
     {

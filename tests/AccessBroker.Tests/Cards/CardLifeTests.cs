@@ -161,10 +161,10 @@ public sealed class CardLifeTests(BrokerHost broker) : IClassFixture<BrokerHost>
         // Somebody may know it: nothing lives on, and the next sign-in begins with another one.
         using (var operator_ = await AsAsync(card, Fresh))
         {
-            Assert.Equal("/", (await operator_.PostAsync($"/cards/mine?act=leak&card={(await broker.SqlAsync("select id from cards.cards where person = 'p-1006' and state = 'handed-over'"))[0]}")).To);
+            Assert.Equal("/?reported", (await operator_.PostAsync($"/cards/mine?act=leak&card={(await broker.SqlAsync("select id from cards.cards where person = 'p-1006' and state = 'handed-over'"))[0]}")).To);
             Assert.Equal(["0"], await broker.SqlAsync("select count(*) from sessions.sessions where ended_at is null"));
         }
-        Assert.Equal("ended cards.suspected-leak p-1006 t-01", await broker.LastEventAsync("cards.suspected-leak"));
+        Assert.Equal("ended cards.suspected-leak p-1006 t-01", await broker.LastEventAsync("cards.report-leak"));
         using (var operator_ = await AsAsync(card, Fresh, "27384950", "27384950")) Assert.Equal(HttpStatusCode.OK, (await operator_.GetAsync("/cards/mine")).Status);
         Assert.Equal(["t"], await broker.SqlAsync("select (first_pin_until is null)::text::char from cards.cards where person = 'p-1006' and state = 'handed-over'"));
     }

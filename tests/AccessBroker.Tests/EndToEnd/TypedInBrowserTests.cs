@@ -69,8 +69,12 @@ public sealed class TypedInBrowserTests(TypedInBrowserTests.Lgwan broker) : ICla
         await page.ClickAsync("button.primary");
         await page.WaitForURLAsync("**/requests/*");
         var request = Regex.Match(page.Url, "/requests/([0-9]+)").Groups[1].Value;
-        page = await SignedInAsync(terminal, "manager", "/one-time-codes/stock");
+        page = await SignedInAsync(terminal, "chief", $"/requests/{request}");
+        await page.ClickAsync("form[action*=approve] button");
+        await page.WaitForSelectorAsync(".notice.done, [role=status]");
+        page = await SignedInAsync(terminal, "sysman", "/one-time-codes/stock");
         await LookAsync(page, "stock");
+        page = await SignedInAsync(terminal, "manager", "/requests");
         await page.GotoAsync(broker.Issuer + $"/password/issue?request={request}");
         await LookAsync(page, "issue");
         await page.SelectOptionAsync("#identity", "staff-card");

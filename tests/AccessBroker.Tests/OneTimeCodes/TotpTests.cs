@@ -57,6 +57,11 @@ public sealed class TotpTests
 /// <summary>Key containers of hardware tokens: the standard's own example, and everything that must not be taken.</summary>
 public sealed class PskcTests
 {
+    /// <summary>A megabyte of nesting must not cost minutes.</summary>
+    [Fact]
+    public void Deep_nesting_is_refused_before_a_tree_is_built() =>
+        Assert.Contains("nested", Assert.Throws<PskcException>(() => Pskc.Read(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("<a>", 150_000)) + string.Concat(Enumerable.Repeat("</a>", 150_000))), null)).Message, StringComparison.Ordinal);
+
     private static readonly byte[] Key = Convert.FromHexString("12345678901234567890123456789012");
 
     private static string Container(string secret, string mac = "", string algorithm = "urn:ietf:params:xml:ns:keyprov:pskc:totp", string serial = "987654321", string more = "") => $"""

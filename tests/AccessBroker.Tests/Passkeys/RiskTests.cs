@@ -79,12 +79,12 @@ public sealed class RiskTests(RiskTests.Lgwan broker) : IClassFixture<RiskTests.
         Assert.Equal((HttpStatusCode.OK, ""), await PasskeySteps.EnrolAsync(broker, _terminal, key));
         Assert.Equal("OK urn:accessbroker:acr:multi|False", await TryAsync(key));
         await broker.SqlAsync("insert into lockout.counters (subject, failures, failed_by) select 'operator:p-1001', array_agg(clock_timestamp()), array_agg('p-1001'::text) from generate_series(1, 3)");
-        Assert.Equal("cancelled needs-card", await TryAsync(key));
+        Assert.Equal("cancelled needs-card-now", await TryAsync(key));
         await broker.SqlAsync("truncate lockout.counters");
         Assert.Equal("OK urn:accessbroker:acr:multi|False", await TryAsync(key));
         // As if they had never sat here.
         await broker.SqlAsync("update sessions.sessions set terminal = 't-09' where person = 'p-1001' and ended_at is not null; update sessions.sessions set ended_at = now(), end_reason = 'test', terminal = 't-09' where ended_at is null");
-        Assert.Equal("cancelled needs-card", await TryAsync(key));
+        Assert.Equal("cancelled needs-card-now", await TryAsync(key));
     }
 }
 
@@ -101,7 +101,7 @@ public sealed class OddHoursTests(RiskTests.AtNight broker) : IClassFixture<Risk
         key.Counter++;
         using var browser = new TestBrowser(broker);
         var (code, state, transaction) = await PasskeySteps.AnswerAsync(broker, terminal, browser, key, null);
-        Assert.Equal((null, "cancelled", "needs-card"), (code, state, (await browser.StateAsync(transaction)).GetProperty("cause").GetString()));
+        Assert.Equal((null, "cancelled", "needs-card-now"), (code, state, (await browser.StateAsync(transaction)).GetProperty("cause").GetString()));
     }
 
     [Fact, Trait("Requirement", "CLK-01"), Trait("Requirement", "IDN-06")]

@@ -13,7 +13,7 @@ public sealed class PasswordTests
 
     [Theory, Trait("Requirement", "PWD-01")]
     [InlineData("short"), InlineData("password1234567"), InlineData("P@ssw0rd!P@ssw0rd!"), InlineData("aaaaaaaaaaaaaaaa"), InlineData("qwertyuiop1234"), InlineData("abcabcabcabcabc"), InlineData("Shiyakusho2026!!"), InlineData("１２３４５６７８９０１２"),
-     InlineData("admin-admin-admin"), InlineData("試験一子10010試験一子"), InlineData("xyz9xyz9xyz9xyz9"), InlineData("Password2026Spring"), InlineData("tab\there-in-the-middle")]
+     InlineData("admin-admin-admin"), InlineData("試験一子10010試験一子"), InlineData("xyz9xyz9xyz9xyz9"), InlineData("Password2026Spring"), InlineData("㍿㍿㍿"), InlineData("tab\there-in-the-middle")]
     public void What_anybody_would_guess_is_refused(string password) => Assert.NotNull(PasswordRule.Problem(PasswordRule.Normalise(password), Policy, Own));
 
     [Theory]

@@ -95,6 +95,14 @@ public sealed class TypedTests(TypedTests.Lgwan broker) : IClassFixture<TypedTes
     private async Task<(HttpStatusCode Status, JsonElement Answer)> TryAsync(TestBrowser browser, string person, string password, string code) =>
         await TypeAsync(browser, await ClaimAsync(browser, ("prompt", "login")), new { person, password, code });
 
+    /// <summary>Somebody watches while the PIN manager hands over what opens a door.</summary>
+    private async Task WitnessAsync(long request)
+    {
+        using var witness = await ConsoleBrowser.SignInAsync(broker, _terminal, "chief");
+        var (status, page, _) = await witness.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"));
+        Assert.True(status != HttpStatusCode.Forbidden, ConsoleBrowser.Notice(page));
+    }
+
     private async Task<string> ReasonAsync() => (await broker.SqlAsync("select reason from history.events where operation = 'sign-in.typed' order by id desc limit 1"))[0];
 
     [Fact, Trait("Requirement", "IDN-02"), Trait("Requirement", "IDN-06")]
@@ -145,7 +153,7 @@ public sealed class TypedTests(TypedTests.Lgwan broker) : IClassFixture<TypedTes
         if (!accepted) return;
         Assert.Equal([$"{steps}"], await broker.SqlAsync("select drift from one_time_codes.tokens"));
         Assert.Equal(HttpStatusCode.Forbidden, (await TryAsync(browser, Person, Password, CodeAt(seed, steps))).Status);
-        Assert.Equal("sign-in.wrong-code", await ReasonAsync());
+        Assert.Equal("sign-in.code-used", await ReasonAsync());
     }
 
     [Fact, Trait("Requirement", "LCK-01"), Trait("Requirement", "PWD-02")]
@@ -167,12 +175,74 @@ public sealed class TypedTests(TypedTests.Lgwan broker) : IClassFixture<TypedTes
         await TryWrongAsync(Person, "まちがい のことば 123", CodeAt(seed), "sign-in.wrong-password");
         Assert.Equal(["2"], await broker.SqlAsync("select cardinality(failures) from lockout.counters where subject = 'operator:p-1001'"));
         // The right code beside a wrong password is used up.
-        await TryWrongAsync(Person, Password, CodeAt(seed), "sign-in.wrong-code");
+        await TryWrongAsync(Person, Password, CodeAt(seed), "sign-in.code-used");
         Assert.Single(seen.Distinct());
         // Locked now: the right pair says so, and opens nothing.
         var locked = await TryAsync(browser, Person, Password, CodeAt(seed, 1));
         Assert.Equal(HttpStatusCode.Forbidden, locked.Status);
         Assert.StartsWith("lockout.", await ReasonAsync(), StringComparison.Ordinal);
+        // And so does the wrong one: a lock is no oracle for passwords.
+        await broker.SqlAsync("update one_time_codes.tokens set last_step = 0");
+        var transaction = await ClaimAsync(browser);
+        await TypeAsync(browser, transaction, new { person = Person, password = "まちがい のことば 123", code = CodeAt(seed) });
+        Assert.Equal("locked", (await browser.StateAsync(transaction)).GetProperty("value").GetString());
+        // Their owner sees them at the next sign-in.
+        await broker.SqlAsync("truncate lockout.counters");
+        using var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "sato");
+        Assert.NotEqual(["0"], await broker.SqlAsync("select count(*) from history.events where person = 'p-1001' and operation = 'sign-in.typed' and outcome = 'refused'"));
+    }
+
+    [Fact, Trait("Requirement", "LCK-04"), Trait("Requirement", "CRD-09")]
+    public async Task A_lost_token_locks_nobody_out_and_its_use_is_looked_at()
+    {
+        var seed = await EnrolBothAsync();
+        await broker.SqlAsync("update cards.cards set state = 'lost' where kind = 'otp-token'; delete from incidents.candidates");
+        using var browser = new TestBrowser(broker);
+        Assert.Equal(HttpStatusCode.Forbidden, (await TryAsync(browser, Person, "まちがい のことば 123", CodeAt(seed))).Status);
+        Assert.Equal("sign-in.card-lost", await ReasonAsync());
+        Assert.Equal(["0"], await broker.SqlAsync("select count(*) from lockout.counters where subject = 'operator:p-1001'"));
+        Assert.Equal(["unusable-card"], await broker.SqlAsync("select kind from incidents.candidates"));
+    }
+
+    /// <summary>Between the proof and the session, or the new password, the person says that somebody knows it.</summary>
+    [Fact, Trait("Requirement", "PWD-03"), Trait("Requirement", "PWD-05")]
+    public async Task What_was_proven_before_a_leak_or_a_reset_opens_and_sets_nothing_after_it()
+    {
+        var seed = await EnrolBothAsync();
+        using var browser = new TestBrowser(broker);
+        var transaction = await ClaimAsync(browser);
+        var (_, answer) = await TypeAsync(browser, transaction, new { person = Person, password = Password, code = CodeAt(seed) });
+        await broker.SqlAsync("delete from passwords.current");
+        using (var complete = await browser.CompleteAsync(transaction, answer.GetProperty("code").GetString()!)) Assert.Equal(HttpStatusCode.Forbidden, complete.StatusCode);
+        Assert.Equal("refused sign-in.password-changed p-1001 t-01", await broker.LastEventAsync("sign-in.complete"));
+        // The same in the state that sets one's own: whatever took the temporary value's place stays.
+        await broker.SqlAsync($"update one_time_codes.tokens set last_step = 0; insert into passwords.current (person, hash, set_at, temporary_until) values ('p-1001', '{await AccessBroker.Passwords.PasswordHash.MakeAsync(Password, default)}', now(), now() + interval '1 hour')");
+        foreach (var meanwhile in (string[])["delete from passwords.current", "update passwords.current set hash = hash || 'x'", "update passwords.current set temporary_until = now() - interval '1 second'"])
+        {
+            await broker.SqlAsync($"update one_time_codes.tokens set last_step = 0; delete from passwords.current; insert into passwords.current (person, hash, set_at, temporary_until) values ('p-1001', '{await AccessBroker.Passwords.PasswordHash.MakeAsync(Password, default)}', now(), now() + interval '1 hour')");
+            transaction = await ClaimAsync(browser);
+            Assert.True((await TypeAsync(browser, transaction, new { person = Person, password = Password, code = CodeAt(seed) })).Answer.GetProperty("newPassword").GetBoolean());
+            await broker.SqlAsync(meanwhile);
+            var before = await broker.SqlAsync("select hash, temporary_until from passwords.current");
+            Assert.Equal(HttpStatusCode.NotFound, (await TypeAsync(browser, transaction, new { password = "庭に二羽にわとりがいる朝" }, "new-password")).Status);
+            Assert.Equal(before, await broker.SqlAsync("select hash, temporary_until from passwords.current"));
+        }
+        // Refused at the last step: nothing was set.
+        await broker.SqlAsync($"update one_time_codes.tokens set last_step = 0; delete from passwords.current; insert into passwords.current (person, hash, set_at, temporary_until) values ('p-1001', '{await AccessBroker.Passwords.PasswordHash.MakeAsync(Password, default)}', now(), now() + interval '1 hour')");
+        transaction = await ClaimAsync(browser);
+        await TypeAsync(browser, transaction, new { person = Person, password = Password, code = CodeAt(seed) });
+        await broker.SqlAsync("update cards.cards set state = 'lost' where kind = 'otp-token'");
+        Assert.Equal(HttpStatusCode.Forbidden, (await TypeAsync(browser, transaction, new { password = "庭に二羽にわとりがいる朝" }, "new-password")).Status);
+        Assert.Equal(["True"], await broker.SqlAsync("select temporary_until is not null from passwords.current"));
+    }
+
+    [Fact]
+    public async Task What_no_text_can_be_is_an_entry_that_is_missing()
+    {
+        using var browser = new TestBrowser(broker);
+        var transaction = await ClaimAsync(browser);
+        Assert.Equal(HttpStatusCode.UnprocessableEntity, (await TypeAsync(browser, transaction, new { person = "1", password = "x", code = "\ufffe" })).Status);
+        Assert.Equal(HttpStatusCode.Forbidden, (await TypeAsync(browser, transaction, new { person = "\ufffe", password = "\ufffe", code = "123456" })).Status);
     }
 
     [Fact, Trait("Requirement", "IDN-01")]
@@ -194,6 +264,7 @@ public sealed class TypedTests(TypedTests.Lgwan broker) : IClassFixture<TypedTes
         using (var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "sato")) seed = await EnrolAsync(me);
         long request;
         using (var administrator = await ConsoleBrowser.SignInAsync(broker, _terminal, "admin")) request = await administrator.AskAsync("passwords.reset", "新任のため", ("person", "p-1001"));
+        await WitnessAsync(request);
         string temporary;
         using (var manager = await ConsoleBrowser.SignInAsync(broker, _terminal, "manager"))
         {
@@ -230,7 +301,7 @@ public sealed class TypedTests(TypedTests.Lgwan broker) : IClassFixture<TypedTes
         using (var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "sato"))
         {
             Assert.Contains("前に使った", (await me.PostAsync("/password", ("act", "set"), ("New", Password), ("Again", Password))).Page, StringComparison.Ordinal);
-            Assert.Equal("/", (await me.PostAsync("/password", ("act", "leak"))).To);
+            Assert.Equal("/?reported", (await me.PostAsync("/password", ("act", "leak"))).To);
             Assert.Equal(HttpStatusCode.Redirect, (await me.GetAsync("/password")).Status);
         }
         Assert.Equal(["0"], await broker.SqlAsync("select count(*) from sessions.sessions where ended_at is null"));
@@ -258,7 +329,7 @@ public sealed class TypedTests(TypedTests.Lgwan broker) : IClassFixture<TypedTes
             using var response = await manager.Http.SendAsync(post);
             return response.StatusCode;
         }
-        using (var manager = await ConsoleBrowser.SignInAsync(broker, _terminal, "manager"))
+        using (var manager = await ConsoleBrowser.SignInAsync(broker, _terminal, "sysman"))
         {
             Assert.Equal(HttpStatusCode.UnprocessableEntity, await ImportAsync(manager, container.Replace("totp", "hotp", StringComparison.Ordinal)));
             Assert.Equal(HttpStatusCode.OK, await ImportAsync(manager, container));

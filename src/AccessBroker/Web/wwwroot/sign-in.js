@@ -16,6 +16,7 @@
       const cause = element.dataset.cause;
       element.hidden = element.dataset.for !== state || (cause !== undefined && cause !== (told.cause ?? (state === "locked" ? "terminal" : "cancelled")));
     }
+    for (const element of root.querySelectorAll("[data-way]")) element.hidden = element.dataset.way !== root.dataset.way;
     for (const element of root.querySelectorAll("[data-fill]")) element.textContent = told[element.dataset.fill] ?? "";
     const step = { open: "start", handed: "start", claimed: "card", pin: "pin", proven: "pin" }[state];
     for (const element of root.querySelectorAll("[data-step]")) element.toggleAttribute("aria-current", element.dataset.step === step);
@@ -111,8 +112,10 @@
     const answer = await post(`${base}/typed`, body);
     local = null;
     if (answer.status === 422) { await post(`${base}/cancel`); say("both-needed"); return null; }
-    if (answer.status >= 500) { say("unavailable"); return null; }
-    return answer.ok ? (await answer.json()).code ?? null : null;
+    if (answer.ok) return (await answer.json()).code ?? null;
+    // Refused and over are told by the broker's state; after anything else the page may start again at once.
+    if (answer.status !== 403 && answer.status !== 404) { await post(`${base}/cancel`); say("unavailable"); }
+    return null;
   };
 
   const finish = async (code) => {
@@ -144,6 +147,7 @@
   const begin = async (way) => {
     if (running) return;
     running = true;
+    root.dataset.way = way;
     start.disabled = true;
     try { await run(way); } catch { say("no-agent"); } finally { running = false; }
   };
@@ -158,8 +162,11 @@
     const tell = (text) => { problem.textContent = text; problem.hidden = !text; };
     if (form.elements.new.value !== form.elements.again.value) return tell(problem.dataset.differ);
     tell("");
-    const answer = await post(`${base}/new-password`, { password: form.elements.new.value });
+    let answer;
+    try { answer = await post(`${base}/new-password`, { password: form.elements.new.value }); } catch { return tell(problem.dataset.away); }
     if (answer.status === 422) return tell((await answer.json()).detail);
+    if (answer.status === 404) return show("expired");
+    if (!answer.ok && answer.status !== 403) return tell(problem.dataset.away);
     form.reset();
     if (answer.ok) await finish((await answer.json()).code);
   });
