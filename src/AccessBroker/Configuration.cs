@@ -41,6 +41,7 @@ internal static class Configuration
                 listen.UseHttps(https => (https.ServerCertificate, https.ServerCertificateChain) = (certificate, chain));
             });
             if (options.ListenOperations.Length > 0) kestrel.Listen(IPEndPoint.Parse(options.ListenOperations));
+            if (options.ListenFiles.Length > 0) kestrel.Listen(IPEndPoint.Parse(options.ListenFiles));
             kestrel.Listen(IPEndPoint.Parse(options.ListenTerminals), listen =>
             {
                 listen.Protocols = Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http1;

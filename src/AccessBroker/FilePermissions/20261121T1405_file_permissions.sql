@@ -54,7 +54,15 @@ create table file_permissions.aliases (                -- what enforcement point
 );
 create table file_permissions.epoch (one_row boolean primary key default true check (one_row), value bigint not null);
 insert into file_permissions.epoch (value) values (1);
-create function file_permissions.note_change() returns trigger language plpgsql security definer set search_path = file_permissions as $$ begin update file_permissions.epoch set value = value + 1; return null; end $$;
+-- Once a transaction: a roster of ten thousand people is one change, not thirty thousand versions of one row.
+create function file_permissions.note_change() returns trigger language plpgsql security definer set search_path = file_permissions as $$
+begin
+    if coalesce(current_setting('accessbroker.file_permissions_noted', true), '') <> pg_current_xact_id()::text then
+        update file_permissions.epoch set value = value + 1;
+        perform set_config('accessbroker.file_permissions_noted', pg_current_xact_id()::text, true);
+    end if;
+    return null;
+end $$;
 create trigger note_change after insert or update or delete on file_permissions.sets for each statement execute function file_permissions.note_change();
 create trigger note_change after insert or update or delete on file_permissions.grants for each statement execute function file_permissions.note_change();
 

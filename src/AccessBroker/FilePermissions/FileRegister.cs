@@ -22,6 +22,27 @@ internal static class FileRegister
     internal static Question<List<SetLine>> SetLines() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null, title, integrity, availability, batch_since, batch_due from file_permissions.sets order by resource",
         r => new SetLine(ReadSet(r), r.GetString(5), Small(r, 6), Small(r, 7), Time(r, 8), Time(r, 9)));
 
+    internal static Question<FileSet?> FindSet(string resource) => Question.First($"select resource, section, named_only, confidentiality, batch_since is not null from file_permissions.sets where resource = {resource}", ReadSet);
+
+    /// <summary>How many people act as this subject.</summary>
+    internal static Question<long> Has(string subject, DateTimeOffset at) => Question.All($"select count(*) from unnest(people.valid_ids({at})) p where {subject} = any(people.subjects_at(p, {at}))", r => r.GetInt64(0)).Select(r => r[0]);
+
+    /// <summary>How many people act as this subject, and how many of them may do it already.</summary>
+    internal static Question<(long People, long Already)> Effect(string subject, string resource, string action, DateTimeOffset at) => Question.All(
+        $"select count(*), count(*) filter (where (file_permissions.decide(p, {resource}, {action}, {at})).allowed) from unnest(people.valid_ids({at})) p where {subject} = any(people.subjects_at(p, {at}))", r => (r.GetInt64(0), r.GetInt64(1))).Select(r => r[0]);
+
+    /// <summary>What each person may do with a resource at <paramref name="at"/>, and why not where somebody granted it: who may nothing and is granted nothing is left out.</summary>
+    internal static Question<List<(string Person, string Action, bool Allowed, string Reason, long? Grant)>> Everybody(string resource, DateTimeOffset at) => Question.All($"""
+        select p, a, (d).allowed, (d).reason, (d).grant_id from (select p, a, file_permissions.decide(p, {resource}, a, {at}) d from unnest(people.valid_ids({at})) p, unnest({FileRule.Actions.ToArray()}) a) all_of_them
+        where (d).allowed or (d).reason <> 'no-grant' order by p, a limit 2000
+        """, r => (r.GetString(0), r.GetString(1), r.GetBoolean(2), r.GetString(3), r.IsDBNull(4) ? (long?)null : r.GetInt64(4)));
+
+    /// <summary>What one person may do at each registered place at <paramref name="at"/>.</summary>
+    internal static Question<List<(string Resource, string Action, bool Allowed, string Reason, long? Grant)>> Everywhere(PersonId person, DateTimeOffset at) => Question.All($"""
+        select r, a, (d).allowed, (d).reason, (d).grant_id from (select s.resource r, a, file_permissions.decide({person}, s.resource, a, {at}) d from file_permissions.sets s, unnest({FileRule.Actions.ToArray()}) a where left(s.resource, 1) = '/') all_of_them
+        where (d).allowed or (d).reason <> 'no-grant' order by r, a limit 2000
+        """, r => (r.GetString(0), r.GetString(1), r.GetBoolean(2), r.GetString(3), r.IsDBNull(4) ? (long?)null : r.GetInt64(4)));
+
     /// <summary>As whom a person acts now, and until when that is so.</summary>
     internal static Question<(string[] Subjects, DateTimeOffset? Until)> Subjects(PersonId person, DateTimeOffset at) => Question.All(
         $"select people.subjects_at({person}, {at}), people.next_change({person}, {at})", r => (r.GetFieldValue<string[]>(0), Time(r, 1))).Select(r => r[0]);
@@ -62,12 +83,6 @@ internal static class FileRegister
     /// <summary>Ends a grant. False: it has ended, or there is none.</summary>
     internal static async Task<bool> EndAsync(UnitOfWork work, long id, string by, DateTimeOffset at, CancellationToken ct) =>
         await work.ExecuteAsync($"update file_permissions.grants set ended_at = {at}, ended_by = {by} where id = {id} and ended_at is null and valid_until > {at}", ct) == 1;
-
-    /// <summary>Notes the use of a grant, to the hour.</summary>
-    internal static void NoteUse(UnitOfWork work, long grant, string person, string action, DateTimeOffset at) => work.Write($"""
-        insert into file_permissions.uses as u (grant_id, person, action, used_at) values ({grant}, {person}, {action}, {at})
-        on conflict (grant_id, person, action) do update set used_at = excluded.used_at where u.used_at < excluded.used_at - interval '1 hour'
-        """);
 
     private static Sql Grants() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until from file_permissions.grants g";
     private static Sql Lines() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until, g.reason, g.requested_by, g.approved_by, g.request, g.ended_at, (select max(u.used_at) from file_permissions.uses u where u.grant_id = g.id) from file_permissions.grants g";

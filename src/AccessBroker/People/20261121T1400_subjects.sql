@@ -14,7 +14,15 @@ create function people.valid_ids(at timestamptz) returns text[] language sql sta
 
 create table people.epoch (one_row boolean primary key default true check (one_row), value bigint not null);
 insert into people.epoch (value) values (1);
-create function people.note_change() returns trigger language plpgsql security definer set search_path = people as $$ begin update people.epoch set value = value + 1; return null; end $$;
+-- Once a transaction: a roster of ten thousand people is one change, not thirty thousand versions of one row.
+create function people.note_change() returns trigger language plpgsql security definer set search_path = people as $$
+begin
+    if coalesce(current_setting('accessbroker.people_noted', true), '') <> pg_current_xact_id()::text then
+        update people.epoch set value = value + 1;
+        perform set_config('accessbroker.people_noted', pg_current_xact_id()::text, true);
+    end if;
+    return null;
+end $$;
 create trigger note_change after insert or update or delete on people.persons for each statement execute function people.note_change();
 create trigger note_change after insert or update or delete on people.posts for each statement execute function people.note_change();
 create trigger note_change after insert or update or delete on people.suspensions for each statement execute function people.note_change();

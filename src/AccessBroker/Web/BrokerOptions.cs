@@ -15,6 +15,12 @@ public sealed class BrokerOptions
     public string ListenTerminals { get; set; } = "";
     /// <summary>Where monitoring reads <c>/metrics</c> and <c>/health</c> in plain HTTP: IP:port of a loopback or management address; empty (default): nowhere.</summary>
     public string ListenOperations { get; set; } = "";
+    /// <summary>Where the file server's nginx asks, IP:port on loopback, plain HTTP; empty: there is no file server.</summary>
+    public string ListenFiles { get; set; } = "";
+    /// <summary>The file server's origin, https://host[:port], another host than the issuer's.</summary>
+    public string FileOrigin { get; set; } = "";
+    /// <summary>The directory with its files; nginx reads the same one.</summary>
+    public string FileRoot { get; set; } = "";
     /// <summary>Addresses of proxies in front that pass TCP through and send the PROXY protocol, version 1. Default: none.</summary>
     public List<string> TrustedProxies { get; } = [];
     /// <summary>Where traces go: the URL of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318/v1/traces; empty (default): nowhere.</summary>
@@ -61,6 +67,13 @@ public sealed class BrokerOptions
         if (!System.Net.IPEndPoint.TryParse(Listen, out _)) yield return $"Broker:Listen must be IP:port, but is '{Listen}'";
         if (!System.Net.IPEndPoint.TryParse(ListenTerminals, out _)) yield return $"Broker:ListenTerminals must be IP:port, but is '{ListenTerminals}'";
         if (ListenOperations.Length > 0 && !System.Net.IPEndPoint.TryParse(ListenOperations, out _)) yield return $"Broker:ListenOperations must be IP:port or empty, but is '{ListenOperations}'";
+        if (ListenFiles.Length > 0)
+        {
+            // Whoever speaks there is believed on terminals' addresses: only the nginx beside us may.
+            if (!System.Net.IPEndPoint.TryParse(ListenFiles, out var files) || !System.Net.IPAddress.IsLoopback(files.Address)) yield return $"Broker:ListenFiles must be IP:port on loopback or empty, but is '{ListenFiles}'";
+            if (!Uri.TryCreate(FileOrigin, UriKind.Absolute, out var own) || own.Scheme != "https" || FileOrigin.EndsWith('/') || own.AbsolutePath != "/" || (issuer is not null && own.Host == issuer.Host)) yield return $"Broker:FileOrigin must be https://host[:port] of another host than the issuer's, but is '{FileOrigin}'";
+            if (!Directory.Exists(FileRoot)) yield return $"Broker:FileRoot: no directory '{FileRoot}'";
+        }
         foreach (var proxy in TrustedProxies.Where(p => !System.Net.IPAddress.TryParse(p, out _))) yield return $"Broker:TrustedProxies must be IP addresses, but one is '{proxy}'";
         if (OtlpTraces.Length > 0 && (!Uri.TryCreate(OtlpTraces, UriKind.Absolute, out var collector) || collector.Scheme is not ("http" or "https"))) yield return $"Broker:OtlpTraces must be a URL or empty, but is '{OtlpTraces}'";
         if (!File.Exists(TlsCertificate)) yield return $"Broker:TlsCertificate: no file '{TlsCertificate}'";

@@ -10,6 +10,7 @@ internal sealed class ConsoleBrowser(BrokerHost broker, TestTerminal terminal) :
 {
     private readonly TestBrowser _browser = new(broker);
     internal HttpClient Http => _browser.Http;
+    internal System.Net.CookieContainer Cookies => _browser.Cookies;
 
     /// <summary>Exchanges the card and signs in to the console.</summary>
     internal static async Task<ConsoleBrowser> SignInAsync(BrokerHost broker, TestTerminal terminal, string card, params string[] types)

@@ -1,0 +1,106 @@
+using System.ComponentModel.DataAnnotations;
+using AccessBroker.Authorization;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.People;
+using AccessBroker.Primitives;
+using AccessBroker.Registers;
+using AccessBroker.Web;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
+
+namespace AccessBroker.FilePermissions;
+
+/// <summary>Who may use this file and why; what may this person use; both as of any day. A right is ended here at once. <clause>MOJ 第5-4(4), MIC 2(2)①</clause></summary>
+[Authorize("files.read"), Audited("files.end-grant")]
+internal sealed class RightsModel(Store store, Permissions permissions, HistorySpool history, Wakeups wakeups, TimeProvider time) : PageModel
+{
+    [BindProperty, StringLength(400)] public string? Reason { get; set; }
+
+    /// <summary>One line: who or where, what of it is allowed, what is not although granted.</summary>
+    internal sealed record Line(string Key, IReadOnlyList<string> May, IReadOnlyList<(string Action, string Reason)> MayNot);
+
+    public string? Path { get; private set; }
+    public PersonLine? Person { get; private set; }
+    public DateOnly On { get; private set; }
+    public bool IsPast { get; private set; }
+    public IReadOnlyList<SetLine> Sets { get; private set; } = [];
+    public IReadOnlyList<GrantLine> Grants { get; private set; } = [];
+    public IReadOnlyList<Line> Lines { get; private set; } = [];
+    public MayDo May { get; private set; } = null!;
+    public string? Problem { get; private set; }
+    public string? Message { get; private set; }
+    private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
+
+    public string Name(string id) => _names.GetValueOrDefault(id, id);
+    public string Subject(string subject) => subject.StartsWith("person:", StringComparison.Ordinal) ? Name(subject[7..]) : subject.StartsWith("section:", StringComparison.Ordinal) ? subject[8..] + "(課の全員)" : subject.StartsWith("post:", StringComparison.Ordinal) ? subject[5..].Replace('/', ' ') : subject;
+    public static string Class(int? level) => level switch { null => "", 0 => "未確定(3として扱う)", _ => $"機密性{level}" };
+    public static string Why(string reason) => reason switch { "denied" => "拒否されています", "in-batch" => "一括処理中です", _ => reason };
+
+    public async Task<IActionResult> OnGetAsync([StringLength(1000)] string? path, PersonId? person, DateOnly? on, CancellationToken ct)
+    {
+        var now = time.GetUtcNow();
+        On = on ?? JapaneseTime.DayOf(now);
+        // A past day is judged at its end, today as of now.
+        var at = On == JapaneseTime.DayOf(now) ? now : JapaneseTime.EndOf(On).AddSeconds(-1);
+        IsPast = at < now.AddMinutes(-1);
+        await using var work = await store.ReadAsync(ct);
+        May = await permissions.OfAsync(work, PersonId.Of(User), ct);
+        Sets = await work.AskAsync(FileRegister.SetLines(), ct);
+        if (!string.IsNullOrWhiteSpace(path)) await OfPathAsync(work, path.Trim(), at, ct);
+        else if (person is { } who) await OfPersonAsync(work, who, at, ct);
+        _names = await work.AskAsync(PeopleRegister.Names(Grants.SelectMany(g => new[] { g.Grant.Subject.StartsWith("person:", StringComparison.Ordinal) ? g.Grant.Subject[7..] : "", g.RequestedBy }).Concat(Path is null ? [] : Lines.Select(l => l.Key)), now), ct);
+        return Page();
+    }
+
+    /// <summary>Ends a right at once: what narrows waits for nobody's yes.</summary>
+    public async Task<IActionResult> OnPostAsync(long grant, [StringLength(1000)] string? path, PersonId? person, CancellationToken ct)
+    {
+        await OnGetAsync(path, person, null, ct);
+        if (!May.Allows("files.end-grant"))
+        {
+            await store.RecordAsync(new("files.end-grant", HistoryOutcome.Refused, "authorization.not-permitted") { Person = PersonId.Of(User) }, time.GetUtcNow(), ct);
+            return Forbid();
+        }
+        if (Reason?.Trim().Length is not >= 2 || !FreeText.Fits(Reason, lines: true))
+        {
+            (Message, Response.StatusCode) = ("理由を2文字以上で書いてください。", StatusCodes.Status422UnprocessableEntity);
+            return Page();
+        }
+        var (by, now) = (PersonId.Of(User), time.GetUtcNow());
+        var ended = await history.NarrowAsync(async work =>
+        {
+            if (await work.AskAsync(FileRegister.Line(grant), CancellationToken.None) is not { } line || !await FileRegister.EndAsync(work, grant, by.Value, now, CancellationToken.None)) return [];
+            work.Enter(FileRequest.Register, $"grant-{grant.ToString(System.Globalization.CultureInfo.InvariantCulture)}", "終了", by.Value, FileRequest.Entry(line.Grant, Reason.Trim()), now, removed: true);
+            return [new(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = by, Details = new Dictionary<string, string> { ["grant"] = $"{grant}", ["path"] = line.Grant.Resource, ["to"] = line.Grant.Subject, ["why"] = Reason.Trim() } }, now)];
+        });
+        wakeups.Wake(FileDecisions.Topic);
+        await OnGetAsync(path, person, null, ct);
+        Message = ended.Count > 0 ? "終了しました。進行中のダウンロードも切れます。" : "この許可は、すでに終わっています。";
+        return Page();
+    }
+
+    private async Task OfPathAsync(UnitOfWork work, string given, DateTimeOffset at, CancellationToken ct)
+    {
+        if (FilePath.Parse(given) is not { } path)
+        {
+            Problem = "場所の書き方が正しくありません。「/」から始め、「..」や末尾の「/」などは使えません。";
+            return;
+        }
+        Path = path;
+        var (everybody, grants) = (FileRegister.Everybody(path, at), FileRegister.LinesOn(FileRule.Chain(path), at));
+        await work.AskAsync(ct, everybody, grants);
+        (Grants, Lines) = (grants.Answer, Group(everybody.Answer));
+    }
+
+    private async Task OfPersonAsync(UnitOfWork work, PersonId who, DateTimeOffset at, CancellationToken ct)
+    {
+        var (line, everywhere, grants) = (PeopleRegister.Find(who, at), FileRegister.Everywhere(who, at), FileRegister.LinesOf(who, at));
+        await work.AskAsync(ct, line, everywhere, grants);
+        (Person, Grants, Lines) = (line.Answer, grants.Answer, Group(everywhere.Answer));
+    }
+
+    private static List<Line> Group(IEnumerable<(string Key, string Action, bool Allowed, string Reason, long? Grant)> answers) =>
+        [.. answers.GroupBy(a => a.Key).Select(g => new Line(g.Key, [.. g.Where(a => a.Allowed).Select(a => a.Action)], [.. g.Where(a => !a.Allowed).Select(a => (a.Action, a.Reason))]))];
+}

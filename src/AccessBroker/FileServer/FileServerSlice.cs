@@ -1,0 +1,41 @@
+using System.Net;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Sessions;
+using AccessBroker.Web;
+
+namespace AccessBroker.FileServer;
+
+internal static class FileServerSlice
+{
+    internal static void AddFileServer(this IServiceCollection services, BrokerOptions options)
+    {
+        if (options.ListenFiles.Length == 0) return;
+        services.AddSingleton<FileVisitors>().AddSingleton<FileServerApp>().AddSingleton<FileStreams>().AddHostedService(p => p.GetRequiredService<FileStreams>());
+        services.AddSingleton(new Sweep("delete from file_server.entries where ctid in (select ctid from file_server.entries where expires_at < clock_timestamp() limit 500)"));
+    }
+
+    /// <summary>The listener for the file server's nginx: everything that comes there is a question about a file.</summary>
+    internal static void UseFileServer(this WebApplication app, BrokerOptions options)
+    {
+        if (options.ListenFiles.Length == 0) return;
+        var (port, files) = (IPEndPoint.Parse(options.ListenFiles).Port, app.Services.GetRequiredService<FileServerApp>());
+        app.Use(async (context, next) =>
+        {
+            if (context.Connection.LocalPort == port) await files.RunAsync(context);
+            else await next(context);
+        });
+    }
+
+    /// <summary>At the broker's own origin: whoever is signed in is let through to the file server, with a code for the browser that asked.</summary>
+    internal static void MapFileServer(this IEndpointRouteBuilder app, BrokerOptions options)
+    {
+        if (options.ListenFiles.Length == 0) return;
+        app.MapGet("/file-server/enter", async (HttpContext context, string? state, string? to, FileVisitors visitors, CancellationToken ct) =>
+        {
+            if (state is not { Length: 64 } || !state.All(char.IsAsciiHexDigitLower) || FilePermissions.FilePath.Parse(to) is not { } path) return Results.BadRequest();
+            var code = await visitors.AdmitAsync(LiveSession.Of(context)!, Convert.FromHexString(state), string.Join('/', path.Split('/').Select(Uri.EscapeDataString)), ct);
+            return Results.Redirect($"{options.FileOrigin}{FileServerApp.Reserved}callback?code={code}");
+        }).RequireAuthorization().WithMetadata(new AuditedAttribute("files.enter"));
+    }
+}
