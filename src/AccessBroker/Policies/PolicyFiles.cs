@@ -48,6 +48,7 @@ public static partial class PolicyFiles
     public static T Parse<T>(string name, string text) where T : IPolicy
     {
         T policy;
+        RefuseAnchors(name, text);
         try { policy = Yaml.Deserialize<T>(text) ?? throw new PolicyException($"{name}: empty"); }
         catch (YamlException e) { throw new PolicyException($"{name}: line {e.Start.Line}: {e.Message} {e.InnerException?.Message}".TrimEnd(), e); }
         List<string> problems;
@@ -55,6 +56,18 @@ public static partial class PolicyFiles
         // An element that is empty inside a list or a table: the reader does not see it, the rules stumble over it.
         catch (Exception e) when (e is NullReferenceException or ArgumentException) { throw new PolicyException($"{name}: a value is missing in a list or table", e); }
         return problems.Count == 0 ? policy : throw new PolicyException($"{name}: {string.Join("; ", problems)}");
+    }
+
+    /// <summary>What is written must be what is read: nothing stands for something written elsewhere.</summary>
+    private static void RefuseAnchors(string name, string text)
+    {
+        var parser = new Parser(new StringReader(text));
+        try
+        {
+            while (parser.MoveNext())
+                if (parser.Current is AnchorAlias or NodeEvent { Anchor.IsEmpty: false }) throw new PolicyException($"{name}: line {parser.Current.Start.Line}: anchors and aliases are not allowed");
+        }
+        catch (YamlException e) { throw new PolicyException($"{name}: line {e.Start.Line}: {e.Message}", e); }
     }
 
     /// <summary>A problem text when a value is outside its range, else nothing. The helper of every <see cref="IPolicy.Problems"/>.</summary>

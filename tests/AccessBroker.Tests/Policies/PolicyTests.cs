@@ -76,6 +76,8 @@ public sealed class PolicyTests
         Assert.Contains("operator-at-terminal.failures (6) must be below card-limit (6)", Changed<LockoutPolicy>("lockout", "failures: 3 ", "failures: 6 "), StringComparison.Ordinal);
         Assert.Contains("terminal.failures must be 2 to 50, but is 1000", Changed<LockoutPolicy>("lockout", "failures: 10", "failures: 1000"), StringComparison.Ordinal);
         Assert.Contains("no duration", Changed<LockoutPolicy>("lockout", "window: 15m", "window: 15 minutes"), StringComparison.Ordinal);
+        Assert.Contains("line 5: anchors and aliases are not allowed", Changed<SessionsPolicy>("sessions", "absolute: 10h", "absolute: &long 10h"), StringComparison.Ordinal);
+        Assert.Contains("line ", Changed<SessionsPolicy>("sessions", "idle: 30m", "idle: 30m\nidle: 8h"), StringComparison.Ordinal);
         Assert.Contains("colour", Changed<LockoutPolicy>("lockout", "card-limit: 6", "card-limit: 6\ncolour: red"), StringComparison.Ordinal);
         Assert.Contains("lease must be", Changed<SessionsPolicy>("sessions", "lease: 5s", "lease: 5m"), StringComparison.Ordinal);
         Changed<SessionsPolicy>("sessions", "idle: 30m", "");
