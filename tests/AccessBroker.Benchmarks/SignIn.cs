@@ -26,8 +26,7 @@ internal static class SignIn
         protected override void ChangePolicies(string directory)
         {
             CrowdedCity.LiftRateLimit(directory, "lgwan");
-            var file = Path.Combine(directory, "assurance.yaml");
-            File.WriteAllText(file, File.ReadAllText(file).Replace("22:00-06:00", "", StringComparison.Ordinal));
+            ByDay.Change(directory);
         }
     }
 

@@ -13,12 +13,11 @@ namespace AccessBroker.AuthZen;
 /// <summary>The endpoints of AuthZEN Authorization API 1.0. <clause>MOJ 第5-4(4)</clause></summary>
 internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
-    /// <summary>Ours: items of a batch, results of a page; a secret and the aliases are believed for a second.</summary>
+    /// <summary>Ours: items of a batch, results of a page; a secret is believed for a second.</summary>
     private const int MostItems = 1_000, MostResults = 1_000, UsualResults = 100;
     private static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
     private static readonly JsonElement Nothing = JsonElement.Parse("{}");
     private readonly ConcurrentDictionary<string, (string Name, long Read)> _enforcers = new();
-    private (Dictionary<string, string> Known, long Read)? _aliases;
 
     internal delegate Task<IResult> Operation(JsonElement body, string enforcer, CancellationToken ct);
 
@@ -79,7 +78,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
         var question = AuthZenQuestion.Read(body, "resource.id");
         var (after, count) = Page(body);
         var prefix = question.ResourceType == "file" ? "" : question.ResourceType + ":";
-        var found = await PersonAsync(question, ct) is { } person && IdForm.Fits(question.ResourceType)
+        var found = PersonOf(question) is { } person && IdForm.Fits(question.ResourceType)
             ? await store.AskAsync(FileSearch.WhatMay(person.Value, prefix.Length == 0 ? null : question.ResourceType, question.Action, time.GetUtcNow(), question.Properties.GetRawText(), after.Length == 0 ? "" : prefix + after, count + 1), ct) : [];
         return Results.Json(Found([.. found.Select(f => f[prefix.Length..])], count, id => new { type = question.ResourceType, id }));
     }
@@ -89,7 +88,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
         var question = AuthZenQuestion.Read(body, "action");
         var (after, count) = Page(body);
         var may = new List<string>();
-        if (await PersonAsync(question, ct) is { } person && question.Key is { } key)
+        if (PersonOf(question) is { } person && question.Key is { } key)
             foreach (var action in (await store.AskAsync(FileSearch.ActionsOn(FileRule.Chain(key)), ct)).Where(a => string.CompareOrdinal(a, after) > 0).Order(StringComparer.Ordinal))
                 if ((await decisions.DecideAsync(person, key, action, ct, question.Properties)).Allowed) may.Add(action);
         return Results.Json(Found([.. may.Take(count + 1)], count, name => new { name }));
@@ -109,7 +108,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
     private async Task<FileDecision> DecideAsync(AuthZenQuestion question, string enforcer, CancellationToken ct)
     {
         // Whoever is unknown is decided like anybody: the same way, the same time, the same answer.
-        var (person, key) = (await PersonAsync(question, ct) ?? PersonId.Parse("unknown"), question.Key ?? "unknown:unknown");
+        var (person, key) = (PersonOf(question) ?? PersonId.Parse("unknown"), question.Key ?? "unknown:unknown");
         var decision = await decisions.DecideAsync(person, key, question.Action, ct, question.Properties);
         if (!decision.Allowed) coalescer.Add(new("files.ask", HistoryOutcome.Refused, $"files.{decision.Reason}") { Client = enforcer });
         return decision;
@@ -117,17 +116,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
 
     private static bool IsPerson(string type) => type is "user" or "operator" or "identity";
 
-    private async Task<PersonId?> PersonAsync(AuthZenQuestion question, CancellationToken ct)
-    {
-        if (!IsPerson(question.SubjectType)) return null;
-        if (_aliases is not var (known, read) || time.GetElapsedTime(read) > Believed)
-        {
-            var asked = time.GetTimestamp();
-            known = await store.AskAsync(FileSearch.Aliases(), ct);
-            _aliases = (known, asked);
-        }
-        return PersonId.TryParse(known.GetValueOrDefault(question.Subject, question.Subject), null, out var person) ? person : null;
-    }
+    private static PersonId? PersonOf(AuthZenQuestion question) => IsPerson(question.SubjectType) && PersonId.TryParse(question.Subject, null, out var person) ? person : null;
 
     private async Task<string?> EnforcerAsync(HttpContext context, CancellationToken ct)
     {

@@ -133,7 +133,7 @@ internal sealed class UnblockPinKind : RequestKind
     public override IReadOnlyList<RequestField> Fields =>
     [
         new("card", "カード", FieldType.Card), new("form", "申請書の番号", Hint: "本人が書いた紙の申請書の番号です。例: 令8-暗-015"),
-        new("identity", "本人確認の方法", FieldType.Choice) { Choices = [("staff-card", "職員証の写真で確認"), ("manager", "所属長が面前で確認"), ("licence", "運転免許証などの公的書類で確認")] },
+        new("identity", "本人確認の方法", FieldType.Choice) { Choices = IdentityCheck.Choices },
     ];
     public override string? ExecutedAt(Request request) => CardRequest.Station(request);
 

@@ -22,8 +22,6 @@ internal sealed class StationModel(Store store, RequestDesk desk, Active<CardsPo
     [BindProperty, StringLength(40)] public string? Identity { get; set; }
     [BindProperty] public bool Slip { get; set; }
 
-    internal static readonly IReadOnlyList<(string Value, string Label)> Identities = [("staff-card", "職員証の写真で確認"), ("manager", "所属長が面前で確認"), ("licence", "運転免許証などの公的書類で確認")];
-
     public Request Asked { get; private set; } = null!;
     public string Title { get; private set; } = "";
     public string HolderName { get; private set; } = "";
@@ -50,7 +48,7 @@ internal sealed class StationModel(Store store, RequestDesk desk, Active<CardsPo
         if (act != Next) return StatusCode(StatusCodes.Status409Conflict);
         var (refusal, open) = await desk.BeginExecutionAsync(work, session.Person, request, Unavoidable, ct);
         if (open is null) return Refused(refusal!);
-        if (act == "hand-over" && (HandOverProblem is not null || Identities.All(i => i.Value != Identity)))
+        if (act == "hand-over" && (HandOverProblem is not null || IdentityCheck.Choices.All(i => i.Value != Identity)))
         {
             (Message, Response.StatusCode) = (HandOverProblem ?? "本人確認の方法を選んでください。", StatusCodes.Status422UnprocessableEntity);
             return Page();

@@ -9,9 +9,6 @@ create table file_permissions.sets (                   -- a directory and everyt
     integrity       smallint check (integrity between 1 and 2),
     availability    smallint check (availability between 1 and 2),
     batch_since     timestamptz,                       -- hidden while a bulk update runs (MOJ 第5-8(2)ア)
-    batch_by        text,
-    batch_due       timestamptz,                       -- when it is asked after
-    batch_told      timestamptz,
     created_at      timestamptz not null,
     created_by      text not null
 );
@@ -30,8 +27,7 @@ create table file_permissions.grants (
     reason       text not null,
     requested_by text not null,
     approved_by  text not null,
-    request      bigint,
-    reviewed_at  timestamptz
+    request      bigint
 );
 create index on file_permissions.grants (subject, resource) where ended_at is null;
 create index on file_permissions.grants (resource) where ended_at is null;
@@ -47,10 +43,6 @@ create table file_permissions.enforcers (              -- enforcement points tha
     secret_hash bytea not null unique,
     created_at  timestamptz not null,
     revoked_at  timestamptz
-);
-create table file_permissions.aliases (                -- what enforcement points call people who have another id there
-    alias  text primary key check (length(alias) between 1 and 200),
-    person text not null
 );
 create table file_permissions.epoch (one_row boolean primary key default true check (one_row), value bigint not null);
 insert into file_permissions.epoch (value) values (1);
@@ -119,5 +111,5 @@ create policy deletes on file_permissions.files for delete using (file_permissio
 
 grant usage on schema file_permissions to accessbroker;
 grant select, insert, update on file_permissions.sets, file_permissions.grants, file_permissions.uses to accessbroker;
-grant select on file_permissions.epoch, file_permissions.enforcers, file_permissions.aliases to accessbroker;
+grant select on file_permissions.epoch, file_permissions.enforcers to accessbroker;
 grant select, insert, update, delete on file_permissions.files to accessbroker;

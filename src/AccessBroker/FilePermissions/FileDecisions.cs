@@ -61,9 +61,6 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
     /// <summary>The sets as this node knows them. Throws <see cref="FileRightsUnknownException"/>.</summary>
     public IReadOnlyDictionary<string, FileSet> Sets => Current().Sets;
 
-    /// <summary>How many operators are in memory.</summary>
-    internal int Held => _generation?.Snapshots.Count ?? 0;
-
     private Generation Current() => _generation is { } generation && time.GetElapsedTime(Interlocked.Read(ref _heard)) <= Believed ? generation : throw new FileRightsUnknownException();
 
     private Task<Snapshot> Load(Generation generation, PersonId person, DateTimeOffset at)

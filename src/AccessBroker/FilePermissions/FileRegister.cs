@@ -9,7 +9,7 @@ namespace AccessBroker.FilePermissions;
 internal sealed record GrantLine(FileGrant Grant, string Reason, string RequestedBy, string ApprovedBy, long? Request, DateTimeOffset? EndedAt, DateTimeOffset? UsedAt);
 
 /// <summary>A set as people see it.</summary>
-internal sealed record SetLine(FileSet Set, string Title, int? Integrity, int? Availability, DateTimeOffset? BatchSince, DateTimeOffset? BatchDue);
+internal sealed record SetLine(FileSet Set, string Title, int? Integrity, int? Availability, DateTimeOffset? BatchSince);
 
 /// <summary>SQL of sets, grants and the decision.</summary>
 internal static class FileRegister
@@ -19,8 +19,8 @@ internal static class FileRegister
 
     internal static Question<List<FileSet>> Sets() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null from file_permissions.sets", ReadSet);
 
-    internal static Question<List<SetLine>> SetLines() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null, title, integrity, availability, batch_since, batch_due from file_permissions.sets order by resource",
-        r => new SetLine(ReadSet(r), r.GetString(5), Small(r, 6), Small(r, 7), Time(r, 8), Time(r, 9)));
+    internal static Question<List<SetLine>> SetLines() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null, title, integrity, availability, batch_since from file_permissions.sets order by resource",
+        r => new SetLine(ReadSet(r), r.GetString(5), Small(r, 6), Small(r, 7), Time(r, 8)));
 
     internal static Question<FileSet?> FindSet(string resource) => Question.First($"select resource, section, named_only, confidentiality, batch_since is not null from file_permissions.sets where resource = {resource}", ReadSet);
 
@@ -60,10 +60,6 @@ internal static class FileRegister
         $"{Lines()} where g.subject = any(people.subjects_at({person}, {at})) and g.valid_from <= {at} and g.valid_until > {at} and (g.ended_at is null or g.ended_at > {at}) order by g.resource, g.id", ReadLine);
 
     internal static Question<GrantLine?> Line(long id) => Question.First($"{Lines()} where g.id = {id}", ReadLine);
-
-    /// <summary>Grants in force that nobody has looked at since <paramref name="before"/>.</summary>
-    internal static Question<List<GrantLine>> Unreviewed(DateTimeOffset before, DateTimeOffset at) => Question.All(
-        $"{Lines()} where g.ended_at is null and g.valid_until > {at} and coalesce(g.reviewed_at, g.valid_from) < {before} order by g.resource, g.id limit 500", ReadLine);
 
     /// <summary>The decision of the database.</summary>
     internal static Question<FileDecision> Decide(string person, string resource, string action, DateTimeOffset at, string properties = "{}") => Question.All(

@@ -8,9 +8,6 @@ public static class FileSearch
     /// <summary>The name of the enforcement point with this secret; null: none, or revoked.</summary>
     public static Question<string?> Enforcer(byte[] secretHash) => Question.First($"select name from file_permissions.enforcers where secret_hash = {secretHash} and revoked_at is null", r => r.GetString(0));
 
-    /// <summary>Whom an enforcement point calls so.</summary>
-    public static Question<Dictionary<string, string>> Aliases() => Question.All($"select alias, person from file_permissions.aliases", r => (r.GetString(0), r.GetString(1))).Select(rows => rows.ToDictionary(StringComparer.Ordinal));
-
     /// <summary>People who may, by id, after <paramref name="after"/>.</summary>
     public static Question<List<string>> WhoMay(string resource, string action, DateTimeOffset at, string properties, string after, int count) => Question.All(
         $"select p from unnest(people.valid_ids({at})) p where p > {after} collate \"C\" and (file_permissions.decide(p, {resource}, {action}, {at}, {properties:json})).allowed order by p collate \"C\" limit {count}", r => r.GetString(0));

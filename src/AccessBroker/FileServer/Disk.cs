@@ -29,7 +29,7 @@ internal sealed class Disk(string root)
     }
 
     /// <summary>Writes beside the target and puts it in place at once, synced; size and SHA-256. The directory must be there and no link. Throws <see cref="IOException"/>.</summary>
-    internal async Task<(long Bytes, string Hash)> WriteAsync(string path, Stream body, long most, Func<Task> beforePlace, CancellationToken ct)
+    internal async Task<(long Bytes, string Hash)> WriteAsync(string path, Stream body, long most, CancellationToken ct)
     {
         var directory = Path.GetDirectoryName(PlaceOf(path))!;
         if (!Directory.Exists(directory) || !IsTrue(directory)) throw new DirectoryNotFoundException(path);
@@ -50,7 +50,6 @@ internal sealed class Disk(string root)
                 file.Flush(flushToDisk: true);
                 if (!IsWhere(file, beside)) throw new IOException("the directory was exchanged");
             }
-            await beforePlace();
             File.Move(beside, PlaceOf(path), overwrite: true);
             return (bytes, Convert.ToHexStringLower(hash.GetHashAndReset()));
         }

@@ -151,7 +151,7 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
         try
         {
             using var both = CancellationTokenSource.CreateLinkedTokenSource(ct, stream.Cut);
-            var (bytes, hash) = await _disk.WriteAsync(path, context.Request.Body, MostBytes, () => Task.CompletedTask, both.Token);
+            var (bytes, hash) = await _disk.WriteAsync(path, context.Request.Body, MostBytes, both.Token);
             await using var work = await store.BeginAsync(CancellationToken.None);
             await FileShelf.ActAsAsync(work, session.Person, CancellationToken.None);
             var version = await FileShelf.StoreAsync(work, path, bytes, hash, session.Person, time.GetUtcNow(), CancellationToken.None);
@@ -192,9 +192,9 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
             var name = Path.GetFileName(entry);
             if (name.StartsWith(".accessbroker-", StringComparison.Ordinal) || FilePath.Parse((path == "/" ? "" : path) + "/" + name) is not { } child) continue;
             var directory = Directory.Exists(entry);
-            if ((await decisions.DecideAsync(session.Person, child, "read", ct)).Allowed || (directory && decisions.Sets.Keys.Any(s => s.StartsWith(child + "/", StringComparison.Ordinal)))) lines.Add((name, directory));
+            if (await MayReadAsync(session, child, ct) || (directory && await LeadsAsync(session, child, ct))) lines.Add((name, directory));
         }
-        if (lines.Count == 0 && !(await decisions.DecideAsync(session.Person, path, "read", ct)).Allowed)
+        if (lines.Count == 0 && !await MayReadAsync(session, path, ct))
         {
             await SayAsync(context, StatusCodes.Status403Forbidden, "files.forbidden", "このファイルは利用できません。必要なときは、所属長を通じて「ファイルの利用許可」を申請してください。");
             return;
@@ -203,6 +203,16 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
         var items = lines.Select(l => $"<li><a href=\"{Html(string.Join('/', ((path == "/" ? "" : path) + "/" + l.Name).Split('/').Select(Uri.EscapeDataString)))}{(l.Directory ? "/" : "")}\">{Html(l.Name)}{(l.Directory ? "/" : "")}</a></li>");
         context.Response.ContentType = "text/html; charset=utf-8";
         await context.Response.WriteAsync($"<!doctype html><html lang=\"ja\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Html(path)}</title><main><h1>{Html(path)}</h1><ul>{(path == "/" ? "" : "<li><a href=\"..\">一つ上へ</a></li>")}{string.Concat(items)}</ul></main></html>", ct);
+    }
+
+    private async Task<bool> MayReadAsync(LiveSession session, string path, CancellationToken ct) => (await decisions.DecideAsync(session.Person, path, "read", ct)).Allowed;
+
+    /// <summary>Somewhere below is a place of theirs: the names of other places are nobody's business.</summary>
+    private async Task<bool> LeadsAsync(LiveSession session, string directory, CancellationToken ct)
+    {
+        foreach (var place in decisions.Sets.Keys.Where(s => s.StartsWith(directory + "/", StringComparison.Ordinal)))
+            if (await MayReadAsync(session, place, ct)) return true;
+        return false;
     }
 
     private static Task SayAsync(HttpContext context, int status, string code, string sentence)

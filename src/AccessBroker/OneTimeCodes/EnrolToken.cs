@@ -29,13 +29,11 @@ internal sealed class EnrolToken(Store store, SealedSeeds seeds, Active<OneTimeC
 
     /// <summary>Why this person may not enrol now, in Japanese; null: they may. <clause>MIC 6.2(1)注1</clause></summary>
     internal string? Problem(LiveSession session, ValidPerson? person, Card? card) =>
-        !IsOffered ? "この区分では、ワンタイムパスワードは使えません。"
-        : person is not { IsContractor: false } ? "委託先の方の認証手段は、情報システム管理者が管理します。情報システム管理者へ申請してください。"
+        SelfService.Problem(session, person, IsOffered ? null : NotHere, policy.Now.EnrolAfterSignIn, strong: true, time.GetUtcNow()) is { } problem ? problem
         : card is not { TemporaryUntil: null } ? "当日限りのカードでは、登録できません。"
-        : time.GetUtcNow() - session.AuthTime > policy.Now.EnrolAfterSignIn ? "登録の前に、もう一度サインインしてください。"
-        // Equal or stronger: whoever saw one password and one code does not make them last.
-        : !(session.Amr.Contains("sc") || session.Amr.Contains("hwk")) ? "カードか登録済みのパスキーでサインインしてから登録してください。お持ちでないときは、生成器の発行を申請してください。"
         : !clock.IsExact ? "サーバーの時計がずれているため、いまは登録できません。" : null;
+
+    internal const string NotHere = "この区分では、ワンタイムパスワードは使えません。";
 
     internal async Task<Shown> BeginAsync(LiveSession session, ValidPerson person, CancellationToken ct)
     {

@@ -20,7 +20,7 @@ internal sealed class IssueTokenKind(EnrolToken enrol, TimeProvider time) : Requ
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct)
     {
-        if (!enrol.IsOffered) return "この区分では、ワンタイムパスワードは使えません。";
+        if (!enrol.IsOffered) return EnrolToken.NotHere;
         var person = PersonId.Parse(fields["person"]);
         if (await work.AskAsync(PeopleRegister.FindValid(person, time.GetUtcNow()), ct) is null) return "この人は在籍していないか、権限が停止されています。";
         if (await work.AskAsync(TokenRegister.InStock(fields["serial"]), ct) is null) return "この製造番号の生成器は、在庫にありません。";

@@ -38,11 +38,7 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
 
     /// <summary>Why this person may not enrol a key of their own, in Japanese; null: they may. <clause>MIC 6.2(1)注1</clause></summary>
     internal string? Problem(LiveSession session, ValidPerson? person) =>
-        !IsOffered ? NotHere
-        : person is not { IsContractor: false } ? "委託先の方の認証手段は、情報システム管理者が管理します。情報システム管理者へ申請してください。"
-        // Equal or stronger than what is enrolled: a card, or another key.
-        : !(session.Amr.Contains("sc") || session.Amr.Contains("hwk")) ? "カードか登録済みのパスキーでサインインしてから登録してください。"
-        : time.GetUtcNow() - session.AuthTime > policy.Now.EnrolAfterSignIn ? "登録の前に、もう一度サインインしてください。" : null;
+        SelfService.Problem(session, person, IsOffered ? null : NotHere, policy.Now.EnrolAfterSignIn, strong: true, time.GetUtcNow());
 
     internal const string NotHere = "この区分では、パスキーは使えません。";
 

@@ -19,8 +19,6 @@ internal sealed class IssueModel(Store store, RequestDesk desk, LiveSessions ses
     [BindProperty, StringLength(40)] public string? Identity { get; set; }
     [BindProperty, StringLength(1000)] public string? Unavoidable { get; set; }
 
-    internal static readonly IReadOnlyList<(string Value, string Label)> Identities = [("staff-card", "職員証の写真で確認"), ("manager", "所属長が面前で確認"), ("licence", "運転免許証などの公的書類で確認")];
-
     public Request Asked { get; private set; } = null!;
     public string HolderName { get; private set; } = "";
     /// <summary>The value, in this one answer only.</summary>
@@ -34,7 +32,7 @@ internal sealed class IssueModel(Store store, RequestDesk desk, LiveSessions ses
     public async Task<IActionResult> OnPostAsync([FromQuery(Name = "request")] long request, CancellationToken ct)
     {
         if (!await LoadAsync(request, ct)) return NotFound();
-        if (Identities.All(i => i.Value != Identity)) return Problem("本人確認の方法を選んでください。", StatusCodes.Status422UnprocessableEntity);
+        if (IdentityCheck.Choices.All(i => i.Value != Identity)) return Problem("本人確認の方法を選んでください。", StatusCodes.Status422UnprocessableEntity);
         var (value, hash) = await SetPassword.MakeTemporaryAsync(ct);
         var (by, person, now) = (LiveSession.Of(HttpContext)!, Asked.Subject!.Value, time.GetUtcNow());
         await using var work = await store.BeginAsync(ct);

@@ -40,9 +40,7 @@ internal sealed class MineModel(Store store, SetPassword set, SuspectedLeak leak
 
     /// <clause>MIC 6.2(1)注1</clause>
     private string? ProblemOf(LiveSession session, ValidPerson? person) =>
-        !assurance.Now.Segments[options.Segment].Methods.Contains(Method.Password) ? "この区分では、パスワードは使えません。"
-        : person is not { IsContractor: false } ? "委託先の方の認証手段は、情報システム管理者が管理します。情報システム管理者へ申請してください。"
-        : time.GetUtcNow() - session.AuthTime > policy.Now.ChangeAfterSignIn ? "設定の前に、もう一度サインインしてください。" : null;
+        SelfService.Problem(session, person, ResetPasswordKind.NotHereOf(assurance.Now, options), policy.Now.ChangeAfterSignIn, strong: false, time.GetUtcNow());
 
     public async Task<IActionResult> OnPostAsync(string act, CancellationToken ct)
     {

@@ -13,11 +13,7 @@ public sealed class TypedInBrowserTests(TypedInBrowserTests.Lgwan broker) : ICla
     {
         protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Broker__Segment", "lgwan")];
 
-        protected override void ChangePolicies(string directory)
-        {
-            var file = Path.Combine(directory, "assurance.yaml");
-            File.WriteAllText(file, File.ReadAllText(file).Replace("22:00-06:00", "", StringComparison.Ordinal));
-        }
+        protected override void ChangePolicies(string directory) => ByDay.Change(directory);
     }
 
     private static string CodeAt(byte[] seed, int steps) => Totp.Hotp(seed, Totp.StepAt(DateTimeOffset.UtcNow, TimeSpan.FromSeconds(30)) + steps, 6, HashAlgorithmName.SHA1);
@@ -69,12 +65,28 @@ public sealed class TypedInBrowserTests(TypedInBrowserTests.Lgwan broker) : ICla
         await page.ClickAsync("button.primary");
         await page.WaitForURLAsync("**/requests/*");
         var request = Regex.Match(page.Url, "/requests/([0-9]+)").Groups[1].Value;
+        await page.GotoAsync(broker.Issuer + "/requests/new/passkeys.issue?person=p-1001");
+        await page.FillAsync("[name=Reason]", "新任のため");
+        await page.ClickAsync("button.primary");
+        await page.WaitForURLAsync("**/requests/*");
+        var passkey = Regex.Match(page.Url, "/requests/([0-9]+)").Groups[1].Value;
+        await broker.SqlAsync("""
+            insert into file_permissions.sets (resource, title, section, confidentiality, created_at, created_by) values ('/住民', '住民の記録', '市民課', 2, now(), 'test'), ('/住民/令和8', '今年度', null, null, now(), 'test');
+            insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by) values ('/住民', 'section:市民課', array['read', 'print'], now(), now() + interval '90 days', '窓口業務', 'p-3001', 'p-8001')
+            """);
+        foreach (var (path, name) in ((string, string)[])[("/files?path=/住民/令和8/a.txt", "files"), ("/files?person=p-1001", "files-of"), ("/locks", "locks"), ("/", "home"), ("/policies", "policies")])
+        {
+            await page.GotoAsync(broker.Issuer + path);
+            await LookAsync(page, name);
+        }
         page = await SignedInAsync(terminal, "chief", $"/requests/{request}");
         await page.ClickAsync("form[action*=approve] button");
         await page.WaitForSelectorAsync(".notice.done, [role=status]");
         page = await SignedInAsync(terminal, "sysman", "/one-time-codes/stock");
         await LookAsync(page, "stock");
         page = await SignedInAsync(terminal, "manager", "/requests");
+        await page.GotoAsync(broker.Issuer + $"/passkeys/issue?request={passkey}");
+        await LookAsync(page, "passkey-issue");
         await page.GotoAsync(broker.Issuer + $"/password/issue?request={request}");
         await LookAsync(page, "issue");
         await page.SelectOptionAsync("#identity", "staff-card");

@@ -5,18 +5,12 @@ using Microsoft.Extensions.DependencyInjection;
 namespace AccessBroker.Tests.Passkeys;
 
 /// <summary>Segment lgwan: a key without attestation is enough, unless something is odd; then it is not, and the page says what is.</summary>
-public sealed class RiskTests(RiskTests.Lgwan broker) : IClassFixture<RiskTests.Lgwan>, IAsyncLifetime
+public sealed class RiskTests(RiskTests.NewTerminals broker) : IClassFixture<RiskTests.NewTerminals>, IAsyncLifetime
 {
-    public sealed class Lgwan : BrokerHost
+    public sealed class NewTerminals : Lgwan
     {
-        protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Broker__Segment", "lgwan")];
-
         // The hour of the test is no sign here; odd hours have a test of their own.
-        protected override void ChangePolicies(string directory)
-        {
-            var file = Path.Combine(directory, "assurance.yaml");
-            File.WriteAllText(file, File.ReadAllText(file).Replace("22:00-06:00", "", StringComparison.Ordinal).Replace("new-terminal: false", "new-terminal: true", StringComparison.Ordinal));
-        }
+        protected override void ChangePolicies(string directory) => ByDay.Change(directory, ("new-terminal: false", "new-terminal: true"));
     }
 
     private TestTerminal _terminal = null!;
