@@ -83,7 +83,7 @@ public class BrokerHost : IAsyncLifetime
         using var client = Client();
         await Eventually.TrueAsync(async () =>
         {
-            Assert.True(Node(index).Running, Node(index).Log);
+            if (!Node(index).Running) Assert.Fail(await Node(index).LastWordsAsync());
             try { return (await client.GetAsync(new Uri(NodeUrl(index), "/health"))).StatusCode != 0; }
             catch (HttpRequestException) { return false; }
         }, "the broker answers: " + Node(index).Log, 30);

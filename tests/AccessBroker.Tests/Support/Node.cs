@@ -24,6 +24,7 @@ internal sealed class Node(string name, Func<Dictionary<string, string>> environ
         foreach (var (key, value) in environment()) start.Environment[key] = value;
         if (clock is not null)
         {
+            ForgetDeadClocks();
             start.Environment["LD_PRELOAD"] = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
             start.Environment["FAKETIME_TIMESTAMP_FILE"] = clock;
             start.Environment["FAKETIME_CACHE_DURATION"] = "1";
@@ -35,6 +36,20 @@ internal sealed class Node(string name, Func<Dictionary<string, string>> environ
         _process.ErrorDataReceived += (_, line) => { lock (_log) _log.AppendLine(line.Data); };
         _process.BeginOutputReadLine();
         _process.BeginErrorReadLine();
+    }
+
+    /// <summary>How a process that has ended did so: its exit code and all it said.</summary>
+    internal async Task<string> LastWordsAsync()
+    {
+        await _process!.WaitForExitAsync();
+        return $"{name} ended with {ExitCode}: {Log}";
+    }
+
+    /// <summary>libfaketime names its shared memory by process number and refuses to start where a killed process of the same number left some.</summary>
+    private static void ForgetDeadClocks()
+    {
+        foreach (var left in Directory.EnumerateFiles("/dev/shm", "*faketime_*"))
+            if (!Directory.Exists("/proc/" + left[(left.LastIndexOf('_') + 1)..])) File.Delete(left);
     }
 
     /// <summary>kill -9.</summary>
