@@ -26,7 +26,7 @@ internal static class Commands
         AccessBroker cards issue PERSON < KEYS         certifies a card's keys (JSON), prints the certificates (JSON)
         AccessBroker policies adopt                    makes the policy files on disk the version in force, without a second person, as the owner role
         AccessBroker passkeys import FILE              takes a FIDO metadata file (MDS3), judges the enrolled keys anew, as the owner role
-        AccessBroker files enforcer NAME               makes the secret of an enforcement point (AuthZEN), prints it once, as the owner role
+        AccessBroker files enforcer NAME [PLACE]       makes the secret of an enforcement point (AuthZEN), prints it once, as the owner role; below PLACE it may run bulk updates
         AccessBroker files revoke NAME                 the enforcement point is refused from now on, as the owner role
         AccessBroker cards lost CARD                   the card opens nothing from now on
         """;
@@ -61,9 +61,11 @@ internal static class Commands
                     await Console.Out.WriteLineAsync($"version {await PolicyChanges.PolicySwitch.AdoptAsync(owner, texts, "adopt", TimeProvider.System, ct)}");
                 }
                 return 0;
-            case ["files", "enforcer" or "revoke", var name]:
-                await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))
-                    await Console.Out.WriteLineAsync(args[1] == "enforcer" ? await FilePermissions.Enforcers.MakeAsync(owner, name, TimeProvider.System, ct) : await FilePermissions.Enforcers.RevokeAsync(owner, name, TimeProvider.System, ct));
+            case ["files", "enforcer", var name, .. var places] when places.Length <= 1:
+                await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner))) await Console.Out.WriteLineAsync(await FilePermissions.Enforcers.MakeAsync(owner, name, places.FirstOrDefault(), TimeProvider.System, ct));
+                return 0;
+            case ["files", "revoke", var name]:
+                await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner))) await Console.Out.WriteLineAsync(await FilePermissions.Enforcers.RevokeAsync(owner, name, TimeProvider.System, ct));
                 return 0;
             case ["init", var file]:
                 await using (var owner = new Store(NpgsqlDataSource.Create(broker.DatabaseOwner)))

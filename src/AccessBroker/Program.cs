@@ -87,6 +87,7 @@ app.MapPasskeys();
 app.MapSetup();
 app.MapOidc();
 app.MapAuthZen();
+app.MapFileBatches();
 app.MapFileServer(broker);
 await app.RunAsync();
 return Environment.ExitCode;

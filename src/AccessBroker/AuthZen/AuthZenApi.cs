@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.Collections.Concurrent;
 using System.Text;
 using System.Text.Json;
 using AccessBroker.Database;
@@ -11,13 +10,11 @@ using AccessBroker.Web;
 namespace AccessBroker.AuthZen;
 
 /// <summary>The endpoints of AuthZEN Authorization API 1.0. <clause>MOJ 第5-4(4)</clause></summary>
-internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class AuthZenApi(Store store, FileDecisions decisions, EnforcerKeys enforcers, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
-    /// <summary>Ours: items of a batch, results of a page; a secret is believed for a second.</summary>
+    /// <summary>Ours: items of a batch, results of a page.</summary>
     private const int MostItems = 1_000, MostResults = 1_000, UsualResults = 100;
-    private static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
     private static readonly JsonElement Nothing = JsonElement.Parse("{}");
-    private readonly ConcurrentDictionary<string, (string Name, long Read)> _enforcers = new();
 
     internal delegate Task<IResult> Operation(JsonElement body, string enforcer, CancellationToken ct);
 
@@ -26,11 +23,10 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
     {
         var ct = context.RequestAborted;
         if (context.Request.Headers["X-Request-ID"] is [{ Length: > 0 and <= 200 } id] && id.All(c => c is >= ' ' and <= '~')) context.Response.Headers["X-Request-ID"] = id;
-        if (await EnforcerAsync(context, ct) is not { } enforcer)
+        if (await enforcers.NameOfAsync(context) is not { } enforcer)
         {
-            coalescer.Add(new("files.ask", HistoryOutcome.Refused, "authzen.unknown-enforcer") { Address = context.Connection.RemoteIpAddress?.ToString() });
-            context.Response.Headers.WWWAuthenticate = "Bearer";
-            return Problems.Json(StatusCodes.Status401Unauthorized, "authzen.unauthorized", "執行点の秘密が必要です。");
+            coalescer.Add(new("files.ask", HistoryOutcome.Refused, "files.unknown-enforcer") { Address = context.Connection.RemoteIpAddress?.ToString() });
+            return EnforcerKeys.Unknown(context);
         }
         if (!context.Request.HasJsonContentType()) return Problems.Json(StatusCodes.Status415UnsupportedMediaType, "authzen.content-type", "application/json が必要です。");
         using var buffer = new MemoryStream();
@@ -117,18 +113,6 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, Coalescer
     private static bool IsPerson(string type) => type is "user" or "operator" or "identity";
 
     private static PersonId? PersonOf(AuthZenQuestion question) => IsPerson(question.SubjectType) && PersonId.TryParse(question.Subject, null, out var person) ? person : null;
-
-    private async Task<string?> EnforcerAsync(HttpContext context, CancellationToken ct)
-    {
-        if (context.Request.Headers.Authorization is not [{ } given] || !given.StartsWith("Bearer ", StringComparison.Ordinal) || !Secret.Fits(given[7..])) return null;
-        var hash = Secret.Hash(given[7..]);
-        var key = Convert.ToHexString(hash);
-        if (_enforcers.TryGetValue(key, out var known) && time.GetElapsedTime(known.Read) < Believed) return known.Name;
-        var asked = time.GetTimestamp();
-        if (await store.AskAsync(FileSearch.Enforcer(hash), ct) is { } name) { _enforcers[key] = (name, asked); return name; }
-        _enforcers.TryRemove(key, out _);
-        return null;
-    }
 
     private static object Answer(FileDecision decision) => decision.Allowed ? new { decision = true, context = new { reason = decision.Reason, grant = decision.Grant } } : new { decision = false, context = new { reason = decision.Reason, grant = (long?)null } };
 

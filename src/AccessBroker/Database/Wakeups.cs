@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using AccessBroker.Primitives;
 using StackExchange.Redis;
 
@@ -11,7 +10,7 @@ namespace AccessBroker.Database;
 public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(1);
-    private readonly ConcurrentDictionary<string, TaskCompletionSource> _waiting = new();
+    private readonly Dictionary<string, Signal> _waiting = [];
     private readonly string _self = Secret.New(9);
     private ConnectionMultiplexer? _connection;
 
@@ -32,13 +31,25 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     /// <summary>Returns when <paramref name="topic"/> was woken or <paramref name="limit"/> is over. The caller re-reads in both cases.</summary>
     public async Task WaitAsync(string topic, TimeSpan limit, CancellationToken ct)
     {
-        var signal = _waiting.GetOrAdd(topic, _ => new(TaskCreationOptions.RunContinuationsAsynchronously));
+        Signal signal;
+        lock (_waiting)
+        {
+            if (!_waiting.TryGetValue(topic, out signal!)) _waiting[topic] = signal = new();
+            signal.Waiters++;
+        }
         try { await signal.Task.WaitAsync(limit, ct); }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException)
         {
-            _waiting.TryRemove(new(topic, signal));
+            // The last one who waits takes the signal away; others still wait for it.
+            lock (_waiting)
+                if (--signal.Waiters == 0 && _waiting.TryGetValue(topic, out var current) && current == signal) _waiting.Remove(topic);
             ct.ThrowIfCancellationRequested();
         }
+    }
+
+    private sealed class Signal() : TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+    {
+        internal int Waiters { get; set; }
     }
 
     /// <summary>Our own messages come back too; we have woken ourselves already.</summary>
@@ -47,7 +58,12 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
         if (message.Split(' ', 2) is [var from, var topic] && from != _self) Here(topic);
     }
 
-    private void Here(string topic) { if (_waiting.TryRemove(topic, out var signal)) signal.TrySetResult(); }
+    private void Here(string topic)
+    {
+        Signal? signal;
+        lock (_waiting) _waiting.Remove(topic, out signal);
+        signal?.TrySetResult();
+    }
 
     /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken)

@@ -32,7 +32,7 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
     private const int MostSnapshots = 10_000;
 
     private sealed record Snapshot(FrozenSet<string> Subjects, FrozenDictionary<string, FileGrant[]> Grants, DateTimeOffset? Until);
-    private sealed record Generation((long, long) Epoch, FrozenDictionary<string, FileSet> Sets)
+    private sealed record Generation((long Files, long People, long Sets) Epoch, FrozenDictionary<string, FileSet> Sets)
     {
         internal ConcurrentDictionary<PersonId, Task<Snapshot>> Snapshots { get; } = new();
     }
@@ -87,7 +87,8 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         var epoch = await store.AskAsync(FileRegister.Epoch(), ct);
         if (_generation?.Epoch != epoch)
         {
-            _generation = new(epoch, (await store.AskAsync(FileRegister.Sets(), ct)).ToFrozenDictionary(s => s.Resource, StringComparer.Ordinal));
+            var sets = _generation is { } last && last.Epoch.Sets == epoch.Sets ? last.Sets : (await store.AskAsync(FileRegister.Sets(), ct)).ToFrozenDictionary(s => s.Resource, StringComparer.Ordinal);
+            _generation = new(epoch, sets);
             wakeups.Wake(ChangedTopic);
         }
         Interlocked.Exchange(ref _heard, asked);

@@ -7,6 +7,7 @@ using AccessBroker.People;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
 using AccessBroker.Web;
+using Microsoft.Extensions.Localization;
 
 namespace AccessBroker.FilePermissions;
 
@@ -27,14 +28,39 @@ internal static class FileRequest
     {
         if (fields["to"] == "person") return fields["person"].Length == 0 ? ("", "職員を選んでください。") : ($"person:{fields["person"]}", await work.AskAsync(PeopleRegister.FindValid(PersonId.Parse(fields["person"]), at), ct) is null ? "この人は在籍していないか、権限が停止されています。" : null);
         if (fields["section"].Length == 0 || (fields["to"] == "post" && fields["post"].Length == 0)) return ("", "課(職に与えるときは職も)を書いてください。");
-        var subject = fields["to"] == "section" ? $"section:{fields["section"]}" : $"post:{fields["section"]}/{fields["post"]}";
+        var section = await SectionAsync(work, fields["section"], at, ct);
+        var subject = fields["to"] == "section" ? $"section:{section}" : $"post:{section}/{fields["post"]}";
         return (subject, await work.AskAsync(FileRegister.Has(subject, at), ct) == 0 ? "この課・職には、だれもいません。綴りを確かめてください。" : null);
     }
+
+    /// <summary>The code of a section that people call by its name.</summary>
+    internal static async Task<string> SectionAsync(UnitOfWork work, string given, DateTimeOffset at, CancellationToken ct)
+    {
+        var sections = await work.AskAsync(PeopleRegister.SectionsAt(at), ct);
+        return sections.ContainsKey(given) ? given : sections.Where(s => s.Value == given).Select(s => s.Key).ToList() is [var code] ? code : given;
+    }
+
+    /// <summary>The grant that a request asks for, or what is wrong, in Japanese.</summary>
+    internal static async Task<(FileGrant? Grant, string? Problem)> GrantAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, DateTimeOffset now, CancellationToken ct)
+    {
+        if (FilePath.Parse(fields["path"]) is not { } path) return (null, BadPath);
+        var (subject, problem) = await SubjectAsync(work, fields, now, ct);
+        return problem is not null ? (null, problem)
+            : (new(0, path, subject, fields["actions"].Split(' '), fields["effect"] == "deny", int.Parse(fields["upTo"], CultureInfo.InvariantCulture), new Dictionary<string, JsonElement>(), From(fields, now), JapaneseTime.EndOf(Day(fields["until"]))), null);
+    }
+
+    internal const string BadPath = "場所の書き方が正しくありません。「/」から始め、「..」や末尾の「/」などは使えません。";
+    internal const string UnknownPlace = "この場所は登録されていません。先に「ファイルの登録・格付」を申請してください。";
 
     internal static DateTimeOffset From(IReadOnlyDictionary<string, string> fields, DateTimeOffset now) => fields.GetValueOrDefault("from") is { Length: > 0 } day && JapaneseTime.StartOf(Day(day)) is var start && start > now ? start : now;
     internal static DateOnly Day(string text) => DateOnly.ParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture);
 
-    internal static string Words(IEnumerable<string> actions) => string.Join("・", actions.Select(a => a switch { "read" => "閲覧", "write" => "更新", "print" => "印刷", "export" => "持出し", "delete" => "削除", _ => a }));
+    internal static string Word(string action) => action switch { "read" => "閲覧", "write" => "更新", "print" => "印刷", "export" => "持出し", "delete" => "削除", _ => action };
+
+    internal static string Words(IEnumerable<string> actions) => string.Join("・", actions.Select(Word));
+
+    /// <summary>In the reader's language.</summary>
+    internal static string Words(IEnumerable<string> actions, IStringLocalizer text) => string.Join(text["・"], actions.Select(a => text[Word(a)].Value));
 
     internal static Dictionary<string, string> Entry(FileGrant grant, string reason) => new()
     {
@@ -68,7 +94,7 @@ internal sealed class GrantFilesKind(Wakeups wakeups, TimeProvider time) : Reque
     public override string Explanation => "職員・課・職に、ファイルやフォルダーの利用を期限付きで認めます(または拒否します)。拒否は許可に優先します。所属長などが提案し、統括情報セキュリティ責任者か情報システム管理者が承認すると有効になります。";
     public override bool IsExecuted => false;
     public override IReadOnlyList<ApprovalStep> Steps => [Step("統括情報セキュリティ責任者または情報システム管理者")];
-    public override IReadOnlyList<RequestField> Fields =>
+    internal static readonly RequestField[] Given =
     [
         FileRequest.Path, .. FileRequest.To,
         new("actions", "認めること", FieldType.Choice) { Choices = [("read", "閲覧"), ("read print", "閲覧・印刷"), ("read write", "閲覧・更新"), ("read write print", "閲覧・更新・印刷"), ("read write print delete", "閲覧・更新・印刷・削除")] },
@@ -76,30 +102,31 @@ internal sealed class GrantFilesKind(Wakeups wakeups, TimeProvider time) : Reque
         new("upTo", "機密性の上限", FieldType.Choice) { Choices = [("3", "機密性3まで"), ("2", "機密性2まで"), ("1", "機密性1まで")] },
         new("from", "開始日", FieldType.Day, false, "空欄は承認された時から"), new("until", "最終日", FieldType.Day, true, "必ず期限を付けます。1年以内"),
     ];
+    public override IReadOnlyList<RequestField> Fields => Given;
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct)
     {
-        if (FilePath.Parse(fields["path"]) is not { } path) return "場所の書き方が正しくありません。「/」から始め、「..」や末尾の「/」などは使えません。";
-        if (await work.AskAsync(FileRegister.FindSet(path), ct) is null) return "この場所は登録されていません。先に「ファイルの登録・格付」を申請してください。";
+        if (FilePath.Parse(fields["path"]) is not { } path) return FileRequest.BadPath;
+        if (await work.AskAsync(FileRegister.FindSet(path), ct) is null) return FileRequest.UnknownPlace;
         var (from, until) = (FileRequest.From(fields, time.GetUtcNow()), JapaneseTime.EndOf(FileRequest.Day(fields["until"])));
         if (until <= from || until > from.AddDays(MostDays)) return "最終日は、開始日以後で1年以内にしてください。";
         return (await FileRequest.SubjectAsync(work, fields, time.GetUtcNow(), ct)).Problem;
     }
 
-    /// <summary>What changes: how many may now, and how many could then.</summary>
+    /// <summary>What it would change, and for how many.</summary>
     public override async Task<(string Sentence, string Url)?> HintAsync(UnitOfWork work, Request request, CancellationToken ct)
     {
-        var (subject, problem) = await FileRequest.SubjectAsync(work, request.Fields, time.GetUtcNow(), ct);
-        if (problem is not null || FilePath.Parse(request["path"]) is not { } path) return null;
-        var (people, already) = await work.AskAsync(FileRegister.Effect(subject, path, request["actions"].Split(' ')[0], time.GetUtcNow()), ct);
-        return ($"この{(request["effect"] == "deny" ? "拒否" : "許可")}が当てはまるのは {people} 人で、うち {already} 人は、いまもこの場所を閲覧できます。", $"/files?path={Uri.EscapeDataString(path)}");
+        if (await FileRequest.GrantAsync(work, request.Fields, time.GetUtcNow(), ct) is not ({ } grant, _)) return null;
+        var effect = await FileEffect.OfAsync(work, grant, time.GetUtcNow(), ct);
+        var changed = effect.Changes.Select(c => c.Person).Distinct().Count();
+        return ($"当てはまるのは {effect.People} 人で、{(changed == 0 ? "だれの利用も変わりません(格付の上限・所管・担当者限定・ほかの許可を確かめてください)。" : $"うち {changed} 人の利用が変わります。")}", $"/files/effect?request={request.Id}");
     }
 
     public override async Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)
     {
         if (await ProblemAsync(work, request.Fields, by, ct) is { } problem) return problem;
         var now = time.GetUtcNow();
-        var grant = new FileGrant(0, FilePath.Parse(request["path"])!, (await FileRequest.SubjectAsync(work, request.Fields, now, ct)).Subject, request["actions"].Split(' '), request["effect"] == "deny", int.Parse(request["upTo"], CultureInfo.InvariantCulture), new Dictionary<string, JsonElement>(), FileRequest.From(request.Fields, now), JapaneseTime.EndOf(FileRequest.Day(request["until"])));
+        var grant = (await FileRequest.GrantAsync(work, request.Fields, now, ct)).Grant!;
         await FileRequest.AddAsync(work, grant, request, by, now, ct);
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
         return null;
@@ -117,8 +144,8 @@ internal sealed class ExportFilesKind(Wakeups wakeups, TimeProvider time) : Requ
     public override IReadOnlyList<RequestField> Fields => [FileRequest.Path, new("person", "持ち出す人", FieldType.Person), new("purpose", "提供先と目的", FieldType.Lines) { MaxLength = 500 }];
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) =>
-        FilePath.Parse(fields["path"]) is not { } path ? "場所の書き方が正しくありません。「/」から始め、「..」や末尾の「/」などは使えません。"
-        : await work.AskAsync(FileRegister.FindSet(path), ct) is null ? "この場所は登録されていません。先に「ファイルの登録・格付」を申請してください。"
+        FilePath.Parse(fields["path"]) is not { } path ? FileRequest.BadPath
+        : await work.AskAsync(FileRegister.FindSet(path), ct) is null ? FileRequest.UnknownPlace
         : await work.AskAsync(PeopleRegister.FindValid(PersonId.Parse(fields["person"]), time.GetUtcNow()), ct) is null ? "この人は在籍していないか、権限が停止されています。" : null;
 
     public override async Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)
@@ -148,16 +175,16 @@ internal sealed class ClassifyFilesKind(Wakeups wakeups, TimeProvider time) : Re
     ];
 
     public override Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) =>
-        Task.FromResult(FilePath.Parse(fields["path"]) is null ? "場所の書き方が正しくありません。「/」から始め、「..」や末尾の「/」などは使えません。" : null);
+        Task.FromResult(FilePath.Parse(fields["path"]) is null ? FileRequest.BadPath : null);
 
-    public override Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)
+    public override async Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)
     {
         int? Number(string field) => int.TryParse(request[field], NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
         var (now, path) = (time.GetUtcNow(), FilePath.Parse(request["path"])!);
-        FileRegister.AddSet(work, new(path, request["owner"] is { Length: > 0 } owner ? owner : null, request["named"] == "yes", Number("confidentiality"), false), request["title"], Number("integrity"), Number("availability"), by.Value, now);
-        work.Enter(FileRequest.Register, path, "登録・格付", by.Value, new Dictionary<string, string> { ["path"] = path, ["subject"] = request["owner"], ["actions"] = request["title"], ["effect"] = request["named"] == "yes" ? "担当者限定" : "", ["upTo"] = request["confidentiality"] is { Length: > 0 } level ? $"機密性{(level == "0" ? "未確定" : level)}" : "", ["reason"] = request.Reason }, now);
+        FileRegister.AddSet(work, new(path, request["owner"] is { Length: > 0 } owner ? await FileRequest.SectionAsync(work, owner, now, ct) : null, request["named"] == "yes", Number("confidentiality"), false), request["title"], Number("integrity"), Number("availability"), by.Value, now);
+        work.Enter(FileRequest.Register, path, "登録・格付", by.Value, new Dictionary<string, string> { ["path"] = path, ["subject"] = request["owner"], ["actions"] = request["title"], ["effect"] = request["named"] == "yes" ? "担当者限定" : "", ["upTo"] = request["confidentiality"] switch { "" => "", "0" => "未確定", var level => "機密性" + level }, ["reason"] = request.Reason }, now);
         work.Record(new("files.set-class", HistoryOutcome.Done) { Person = by, Details = new Dictionary<string, string> { ["path"] = path, ["confidentiality"] = request["confidentiality"], ["owner"] = request["owner"], ["named"] = request["named"] } }, now);
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
-        return Task.FromResult<string?>(null);
+        return null;
     }
 }

@@ -1,4 +1,5 @@
 using AccessBroker.Approvals;
+using AccessBroker.Notices;
 using AccessBroker.Registers;
 using AccessBroker.Web;
 
@@ -8,6 +9,7 @@ internal static class FilePermissionsSlice
 {
     internal static void AddFilePermissions(this IServiceCollection services)
     {
+        services.AddSingleton<EnforcerKeys>().AddSingleton<FileBatches>().AddSingleton<EndGrants>().AddSingleton<FileReviews>().AddHostedService<FileClock>().AddSingleton<ITaskSource, FileTasks>();
         services.AddSingleton<FileDecisions>().AddHostedService(p => p.GetRequiredService<FileDecisions>());
         services.AddSingleton<RequestKind, GrantFilesKind>().AddSingleton<RequestKind, ExportFilesKind>().AddSingleton<RequestKind, ClassifyFilesKind>();
         services.AddSingleton(new MenuEntry("ファイルの利用権限", "/files", 38, ["files.read"]));

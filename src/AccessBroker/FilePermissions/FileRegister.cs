@@ -6,7 +6,7 @@ using Npgsql;
 namespace AccessBroker.FilePermissions;
 
 /// <summary>A grant as people see it, with who asked and who said yes.</summary>
-internal sealed record GrantLine(FileGrant Grant, string Reason, string RequestedBy, string ApprovedBy, long? Request, DateTimeOffset? EndedAt, DateTimeOffset? UsedAt);
+internal sealed record GrantLine(FileGrant Grant, string Reason, string RequestedBy, string ApprovedBy, long? Request, DateTimeOffset? EndedAt, DateTimeOffset? UsedAt, DateTimeOffset? ReviewedAt, string? ReviewedBy);
 
 /// <summary>A set as people see it.</summary>
 internal sealed record SetLine(FileSet Set, string Title, int? Integrity, int? Availability, DateTimeOffset? BatchSince);
@@ -14,22 +14,28 @@ internal sealed record SetLine(FileSet Set, string Title, int? Integrity, int? A
 /// <summary>SQL of sets, grants and the decision.</summary>
 internal static class FileRegister
 {
-    /// <summary>A number that changes whenever sets, grants, posts or suspensions do.</summary>
-    internal static Question<(long Files, long People)> Epoch() => Question.All($"select e.value, people.epoch_now() from file_permissions.epoch e", r => (r.GetInt64(0), r.GetInt64(1))).Select(r => r[0]);
+    /// <summary>Numbers that change: with sets, grants, posts or suspensions; with sets only.</summary>
+    internal static Question<(long Files, long People, long Sets)> Epoch() => Question.All($"select e.value, people.epoch_now(), e.sets from file_permissions.epoch e", r => (r.GetInt64(0), r.GetInt64(1), r.GetInt64(2))).Select(r => r[0]);
 
     internal static Question<List<FileSet>> Sets() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null from file_permissions.sets", ReadSet);
 
     internal static Question<List<SetLine>> SetLines() => Question.All($"select resource, section, named_only, confidentiality, batch_since is not null, title, integrity, availability, batch_since from file_permissions.sets order by resource",
         r => new SetLine(ReadSet(r), r.GetString(5), Small(r, 6), Small(r, 7), Time(r, 8)));
 
+    /// <summary>Below which place a program may run bulk updates; null: nowhere, or it is revoked.</summary>
+    internal static Question<string?> BatchesOf(string enforcer) => Question.First($"select batches from file_permissions.enforcers where name = {enforcer} and batches is not null and revoked_at is null", r => r.GetString(0));
+
     internal static Question<FileSet?> FindSet(string resource) => Question.First($"select resource, section, named_only, confidentiality, batch_since is not null from file_permissions.sets where resource = {resource}", ReadSet);
 
     /// <summary>How many people act as this subject.</summary>
     internal static Question<long> Has(string subject, DateTimeOffset at) => Question.All($"select count(*) from unnest(people.valid_ids({at})) p where {subject} = any(people.subjects_at(p, {at}))", r => r.GetInt64(0)).Select(r => r[0]);
 
-    /// <summary>How many people act as this subject, and how many of them may do it already.</summary>
-    internal static Question<(long People, long Already)> Effect(string subject, string resource, string action, DateTimeOffset at) => Question.All(
-        $"select count(*), count(*) filter (where (file_permissions.decide(p, {resource}, {action}, {at})).allowed) from unnest(people.valid_ids({at})) p where {subject} = any(people.subjects_at(p, {at}))", r => (r.GetInt64(0), r.GetInt64(1))).Select(r => r[0]);
+    /// <summary>Who acts as this subject, and as whom else.</summary>
+    internal static Question<List<(string Person, HashSet<string> Subjects)>> ActingAs(string subject, DateTimeOffset at, int count) => Question.All(
+        $"select p, s from (select p, people.subjects_at(p, {at}) s from unnest(people.valid_ids({at})) p) all_of_them where {subject} = any(s) order by p limit {count}", r => (r.GetString(0), r.GetFieldValue<string[]>(1).ToHashSet(StringComparer.Ordinal)));
+
+    /// <summary>Grants to any of these subjects that are valid at <paramref name="at"/> or will be.</summary>
+    internal static Question<List<FileGrant>> GrantsToAny(string[] subjects, DateTimeOffset at) => Question.All($"{Grants()} where g.subject = any({subjects}) and g.ended_at is null and g.valid_until > {at}", ReadGrant);
 
     /// <summary>What each person may do with a resource at <paramref name="at"/>, and why not where somebody granted it: who may nothing and is granted nothing is left out.</summary>
     internal static Question<List<(string Person, string Action, bool Allowed, string Reason, long? Grant)>> Everybody(string resource, DateTimeOffset at) => Question.All($"""
@@ -59,6 +65,10 @@ internal static class FileRegister
     internal static Question<List<GrantLine>> LinesOf(PersonId person, DateTimeOffset at) => Question.All(
         $"{Lines()} where g.subject = any(people.subjects_at({person}, {at})) and g.valid_from <= {at} and g.valid_until > {at} and (g.ended_at is null or g.ended_at > {at}) order by g.resource, g.id", ReadLine);
 
+    /// <summary>Grants in force that <paramref name="which"/> (of g) picks, at most 2,000.</summary>
+    internal static Question<List<GrantLine>> LinesWhere(Sql which, DateTimeOffset at) => Question.All(
+        $"{Lines()} where g.ended_at is null and g.valid_from <= {at} and g.valid_until > {at} and {which} order by g.resource, g.subject, g.id limit 2000", ReadLine);
+
     internal static Question<GrantLine?> Line(long id) => Question.First($"{Lines()} where g.id = {id}", ReadLine);
 
     /// <summary>The decision of the database.</summary>
@@ -81,7 +91,7 @@ internal static class FileRegister
         await work.ExecuteAsync($"update file_permissions.grants set ended_at = {at}, ended_by = {by} where id = {id} and ended_at is null and valid_until > {at}", ct) == 1;
 
     private static Sql Grants() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until from file_permissions.grants g";
-    private static Sql Lines() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until, g.reason, g.requested_by, g.approved_by, g.request, g.ended_at, (select max(u.used_at) from file_permissions.uses u where u.grant_id = g.id) from file_permissions.grants g";
+    private static Sql Lines() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until, g.reason, g.requested_by, g.approved_by, g.request, g.ended_at, (select max(u.used_at) from file_permissions.uses u where u.grant_id = g.id), g.reviewed_at, g.reviewed_by from file_permissions.grants g";
 
     private static string? Text(int? value) => value?.ToString(System.Globalization.CultureInfo.InvariantCulture);
     private static int? Small(NpgsqlDataReader r, int column) => r.IsDBNull(column) ? null : r.GetInt16(column);
@@ -89,5 +99,5 @@ internal static class FileRegister
     private static FileSet ReadSet(NpgsqlDataReader r) => new(r.GetString(0), r.IsDBNull(1) ? null : r.GetString(1), r.GetBoolean(2), Small(r, 3), r.GetBoolean(4));
     private static readonly Dictionary<string, JsonElement> None = [];
     private static FileGrant ReadGrant(NpgsqlDataReader r) => new(r.GetInt64(0), r.GetString(1), r.GetString(2), r.GetFieldValue<string[]>(3), r.GetBoolean(4), r.GetInt16(5), r.GetString(6) is var json && json == "{}" ? None : JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(json)!, r.GetFieldValue<DateTimeOffset>(7), r.GetFieldValue<DateTimeOffset>(8));
-    private static GrantLine ReadLine(NpgsqlDataReader r) => new(ReadGrant(r), r.GetString(9), r.GetString(10), r.GetString(11), r.IsDBNull(12) ? null : r.GetInt64(12), Time(r, 13), Time(r, 14));
+    private static GrantLine ReadLine(NpgsqlDataReader r) => new(ReadGrant(r), r.GetString(9), r.GetString(10), r.GetString(11), r.IsDBNull(12) ? null : r.GetInt64(12), Time(r, 13), Time(r, 14), Time(r, 15), r.IsDBNull(16) ? null : r.GetString(16));
 }

@@ -4,7 +4,6 @@ using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.People;
 using AccessBroker.Primitives;
-using AccessBroker.Registers;
 using AccessBroker.Web;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
@@ -14,7 +13,7 @@ namespace AccessBroker.FilePermissions;
 
 /// <summary>Who may use this file and why; what may this person use; both as of any day. A right is ended here at once. <clause>MOJ 第5-4(4), MIC 2(2)①</clause></summary>
 [Authorize("files.read"), Audited("files.end-grant")]
-internal sealed class RightsModel(Store store, Permissions permissions, HistorySpool history, Wakeups wakeups, TimeProvider time) : PageModel
+internal sealed class RightsModel(Store store, Permissions permissions, EndGrants end, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(400)] public string? Reason { get; set; }
 
@@ -31,10 +30,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, HistoryS
     public MayDo May { get; private set; } = null!;
     public string? Problem { get; private set; }
     public string? Message { get; private set; }
-    private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
-
-    public string Name(string id) => _names.GetValueOrDefault(id, id);
-    public string Subject(string subject) => subject.StartsWith("person:", StringComparison.Ordinal) ? Name(subject[7..]) : subject.StartsWith("section:", StringComparison.Ordinal) ? subject[8..] + "(課の全員)" : subject.StartsWith("post:", StringComparison.Ordinal) ? subject[5..].Replace('/', ' ') : subject;
+    internal Subjects Names { get; private set; } = Subjects.None;
     public static string Class(int? level) => level switch { null => "", 0 => "未確定(3として扱う)", _ => $"機密性{level}" };
     public static string Why(string reason) => reason switch { "denied" => "拒否されています", "in-batch" => "一括処理中です", _ => reason };
 
@@ -50,7 +46,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, HistoryS
         Sets = await work.AskAsync(FileRegister.SetLines(), ct);
         if (!string.IsNullOrWhiteSpace(path)) await OfPathAsync(work, path.Trim(), at, ct);
         else if (person is { } who) await OfPersonAsync(work, who, at, ct);
-        _names = await work.AskAsync(PeopleRegister.Names(Grants.SelectMany(g => new[] { g.Grant.Subject.StartsWith("person:", StringComparison.Ordinal) ? g.Grant.Subject[7..] : "", g.RequestedBy }).Concat(Path is null ? [] : Lines.Select(l => l.Key)), now), ct);
+        Names = await Subjects.OfAsync(work, [.. Grants.SelectMany(g => new[] { g.Grant.Subject, g.RequestedBy }), .. Path is null ? [] : Lines.Select(l => l.Key)], now, ct);
         return Page();
     }
 
@@ -68,16 +64,9 @@ internal sealed class RightsModel(Store store, Permissions permissions, HistoryS
             (Message, Response.StatusCode) = ("理由を2文字以上で書いてください。", StatusCodes.Status422UnprocessableEntity);
             return Page();
         }
-        var (by, now) = (PersonId.Of(User), time.GetUtcNow());
-        var ended = await history.NarrowAsync(async work =>
-        {
-            if (await work.AskAsync(FileRegister.Line(grant), CancellationToken.None) is not { } line || !await FileRegister.EndAsync(work, grant, by.Value, now, CancellationToken.None)) return [];
-            work.Enter(FileRequest.Register, $"grant-{grant.ToString(System.Globalization.CultureInfo.InvariantCulture)}", "終了", by.Value, FileRequest.Entry(line.Grant, Reason.Trim()), now, removed: true);
-            return [new(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = by, Details = new Dictionary<string, string> { ["grant"] = $"{grant}", ["path"] = line.Grant.Resource, ["to"] = line.Grant.Subject, ["why"] = Reason.Trim() } }, now)];
-        });
-        wakeups.Wake(FileDecisions.Topic);
+        var ended = await end.RunAsync([grant], PersonId.Of(User), Reason.Trim());
         await OnGetAsync(path, person, null, ct);
-        Message = ended.Count > 0 ? "終了しました。進行中のダウンロードも切れます。" : "この許可は、すでに終わっています。";
+        Message = ended > 0 ? "終了しました。進行中のダウンロードも切れます。" : "この許可は、すでに終わっています。";
         return Page();
     }
 

@@ -4,7 +4,7 @@ namespace AccessBroker.FileServer;
 
 /// <summary>
 /// Files below one directory. What is opened is what the path says: after opening, the kernel is asked where the file really is, so that no link on the way,
-/// and no exchange in between, leads elsewhere. <clause>MIC 6.3(5)</clause>
+/// and no exchange in between, leads elsewhere. The directory must be one file system: files are put in place by renaming. <clause>MIC 6.3(5)</clause>
 /// </summary>
 internal sealed class Disk(string root)
 {
@@ -14,6 +14,13 @@ internal sealed class Disk(string root)
     internal string PlaceOf(string path) => _root + path;
 
     internal bool IsDirectory(string path) => Directory.Exists(PlaceOf(path)) && IsTrue(PlaceOf(path));
+
+    /// <summary>What a directory holds.</summary>
+    internal IEnumerable<string> Names(string path) => Directory.EnumerateFileSystemEntries(PlaceOf(path)).Select(e => Path.GetFileName(e));
+
+    internal long Length(string path) => new FileInfo(PlaceOf(path)) is { Exists: true } file ? file.Length : 0;
+
+    internal DateTimeOffset ChangedAt(string path) => File.GetLastWriteTimeUtc(PlaceOf(path));
 
     /// <summary>The open file, or null: there is none, it is no regular file, or a link leads elsewhere.</summary>
     internal FileStream? Open(string path)
@@ -28,40 +35,71 @@ internal sealed class Disk(string root)
         catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return null; }
     }
 
-    /// <summary>Writes beside the target and puts it in place at once, synced; size and SHA-256. The directory must be there and no link. Throws <see cref="IOException"/>.</summary>
-    internal async Task<(long Bytes, string Hash)> WriteAsync(string path, Stream body, long most, CancellationToken ct)
+    /// <summary>Name of the directory of files that are not in their place yet: nobody's path.</summary>
+    internal const string Waiting = ".accessbroker";
+
+    /// <summary>Writes a file that waits to take a place, synced: its name, size and SHA-256. The place's directory must be there and no link. Throws <see cref="IOException"/>.</summary>
+    internal async Task<(string Beside, long Bytes, string Hash)> WriteAsync(string path, Stream body, long most, CancellationToken ct)
     {
-        var directory = Path.GetDirectoryName(PlaceOf(path))!;
-        if (!Directory.Exists(directory) || !IsTrue(directory)) throw new DirectoryNotFoundException(path);
-        var beside = Path.Combine(directory, $".accessbroker-{Primitives.Secret.New(16)}");
+        RequireDirectoryOf(path);
+        var name = Primitives.Secret.New(16);
+        Directory.CreateDirectory(Path.Combine(_root, Waiting));
+        var place = Path.Combine(_root, Waiting, name);
         try
         {
             long bytes = 0;
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            await using (var file = new FileStream(beside, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.Asynchronous, BufferSize = 0 }))
+            await using var file = new FileStream(place, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.Asynchronous, BufferSize = 0 });
+            var buffer = new byte[128 * 1024];
+            for (int read; (read = await body.ReadAsync(buffer, ct)) > 0;)
             {
-                var buffer = new byte[128 * 1024];
-                for (int read; (read = await body.ReadAsync(buffer, ct)) > 0;)
-                {
-                    if ((bytes += read) > most) throw new IOException("larger than allowed");
-                    hash.AppendData(buffer, 0, read);
-                    await file.WriteAsync(buffer.AsMemory(0, read), ct);
-                }
-                file.Flush(flushToDisk: true);
-                if (!IsWhere(file, beside)) throw new IOException("the directory was exchanged");
+                if ((bytes += read) > most) throw new IOException("larger than allowed");
+                hash.AppendData(buffer, 0, read);
+                await file.WriteAsync(buffer.AsMemory(0, read), ct);
             }
-            File.Move(beside, PlaceOf(path), overwrite: true);
-            return (bytes, Convert.ToHexStringLower(hash.GetHashAndReset()));
+            file.Flush(flushToDisk: true);
+            if (!IsWhere(file, place)) throw new IOException("the directory was exchanged");
+            return (name, bytes, Convert.ToHexStringLower(hash.GetHashAndReset()));
         }
-        finally { File.Delete(beside); }
+        catch
+        {
+            File.Delete(place);
+            throw;
+        }
     }
 
-    /// <summary>False: there is none.</summary>
-    internal bool Delete(string path)
+    /// <summary>Puts a waiting file in its place, at once; done again, nothing happens. Throws <see cref="IOException"/>.</summary>
+    internal void Place(string path, string beside)
     {
-        using (var stream = Open(path)) if (stream is null) return false;
-        File.Delete(PlaceOf(path));
-        return true;
+        RequireDirectoryOf(path);
+        var waiting = Path.Combine(_root, Waiting, beside);
+        if (File.Exists(waiting)) File.Move(waiting, PlaceOf(path), overwrite: true);
+    }
+
+    /// <summary>Forgets a waiting file.</summary>
+    internal void Forget(string beside) => File.Delete(Path.Combine(_root, Waiting, beside));
+
+    /// <summary>Waiting files older than an instant.</summary>
+    internal IEnumerable<string> WaitingSince(DateTimeOffset at) => !Directory.Exists(Path.Combine(_root, Waiting)) ? []
+        : new DirectoryInfo(Path.Combine(_root, Waiting)).EnumerateFiles().Where(f => f.LastWriteTimeUtc < at.UtcDateTime).Select(f => f.Name).ToList();
+
+    /// <summary>Is there a regular file, not reached by links.</summary>
+    internal bool Exists(string path)
+    {
+        using var stream = Open(path);
+        return stream is not null;
+    }
+
+    /// <summary>Removes a file; done again, nothing happens. Throws <see cref="IOException"/>.</summary>
+    internal void Remove(string path)
+    {
+        if (Exists(path)) File.Delete(PlaceOf(path));
+    }
+
+    private void RequireDirectoryOf(string path)
+    {
+        var directory = Path.GetDirectoryName(PlaceOf(path))!;
+        if (!Directory.Exists(directory) || !IsTrue(directory)) throw new DirectoryNotFoundException(path);
     }
 
     /// <summary>The root itself may be reached by links: the administrator set it.</summary>

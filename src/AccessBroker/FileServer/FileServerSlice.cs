@@ -11,7 +11,9 @@ internal static class FileServerSlice
     internal static void AddFileServer(this IServiceCollection services, BrokerOptions options)
     {
         if (options.ListenFiles.Length == 0) return;
-        services.AddSingleton<FileVisitors>().AddSingleton<FileServerApp>().AddSingleton<FileStreams>().AddHostedService(p => p.GetRequiredService<FileStreams>());
+        services.AddSingleton(new Disk(options.FileRoot)).AddSingleton<FileVisitors>().AddSingleton<FileReading>().AddSingleton<FileListing>().AddSingleton<FileServerApp>();
+        services.AddSingleton<FileChanges>().AddHostedService(p => p.GetRequiredService<FileChanges>());
+        services.AddSingleton<FileStreams>().AddHostedService(p => p.GetRequiredService<FileStreams>());
         services.AddSingleton(new Sweep("delete from file_server.entries where ctid in (select ctid from file_server.entries where expires_at < clock_timestamp() limit 500)"));
     }
 
@@ -34,8 +36,8 @@ internal static class FileServerSlice
         app.MapGet("/file-server/enter", async (HttpContext context, string? state, string? to, FileVisitors visitors, CancellationToken ct) =>
         {
             if (state is not { Length: 64 } || !state.All(char.IsAsciiHexDigitLower) || FilePermissions.FilePath.Parse(to) is not { } path) return Results.BadRequest();
-            var code = await visitors.AdmitAsync(LiveSession.Of(context)!, Convert.FromHexString(state), string.Join('/', path.Split('/').Select(Uri.EscapeDataString)), ct);
-            return Results.Redirect($"{options.FileOrigin}{FileServerApp.Reserved}callback?code={code}");
+            var code = await visitors.AdmitAsync(LiveSession.Of(context)!, Convert.FromHexString(state), FileServerApp.Escape(path), ct);
+            return Results.Redirect($"{options.FileOrigin}{FileServerApp.Reserved}callback?code={code}&lang={System.Globalization.CultureInfo.CurrentUICulture.TwoLetterISOLanguageName}");
         }).RequireAuthorization().WithMetadata(new AuditedAttribute("files.enter"));
     }
 }

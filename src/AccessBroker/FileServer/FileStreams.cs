@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using AccessBroker.Database;
 using AccessBroker.FilePermissions;
+using AccessBroker.History;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
 using Npgsql;
@@ -33,7 +34,7 @@ internal sealed class FileTransfer(PersonId person, SessionId session, string pa
 /// Transfers under way are judged again and again: a right that ended, a card that was taken out, a session that is over cut them, not only the next
 /// request. When nobody can tell, they are cut as well. <clause>MOJ 第5-4(4), INA 第16-5</clause>
 /// </summary>
-internal sealed partial class FileStreams(FileDecisions decisions, LiveSessions sessions, Wakeups wakeups, ILogger<FileStreams> log) : BackgroundService
+internal sealed partial class FileStreams(Store store, FileDecisions decisions, LiveSessions sessions, Wakeups wakeups, TimeProvider time, ILogger<FileStreams> log) : BackgroundService
 {
     /// <summary>Ours: 100 ms.</summary>
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100);
@@ -62,24 +63,29 @@ internal sealed partial class FileStreams(FileDecisions decisions, LiveSessions 
         }
     }
 
+    /// <summary>One question for all sessions; rights are judged from memory.</summary>
     private async Task JudgeAsync(CancellationToken ct)
     {
-        await Parallel.ForEachAsync(_running.Keys.GroupBy(s => s.Session), new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = ct }, async (group, token) =>
+        var running = _running.Keys.ToList();
+        IReadOnlyDictionary<SessionId, Standing>? standing = null;
+        try { standing = await sessions.StandingOfAsync([.. running.Select(s => s.Session).Distinct()], ct); }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { Unsure(log, e.Message); }
+        foreach (var stream in running)
         {
-            string? over = null;
-            try { over = await sessions.FindAsync(group.Key, token) is null ? "files.session-over" : null; }
-            catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { over = "files.unsure"; }
-            foreach (var stream in group)
-            {
-                var reason = over;
-                try { reason ??= await decisions.DecideAsync(stream.Person, stream.Path, stream.Action, token) is { Allowed: false } decision ? $"files.{decision.Reason}" : null; }
-                catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { reason = "files.unsure"; }
-                if (reason is null) continue;
-                stream.End(reason);
-                WasCut(log, stream.Action, reason);
-            }
-        });
+            var reason = standing is null || standing[stream.Session] == Standing.Unsure ? "files.unsure" : standing[stream.Session] == Standing.Over ? "files.session-over" : null;
+            try { reason ??= await decisions.DecideAsync(stream.Person, stream.Path, stream.Action, ct) is { Allowed: false } decision ? $"files.{decision.Reason}" : null; }
+            catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { reason = "files.unsure"; }
+            if (reason is null) continue;
+            stream.End(reason);
+            WasCut(log, stream.Action, reason);
+        }
     }
+
+    /// <summary>Records that a transfer did not end by itself.</summary>
+    internal Task RecordCutAsync(HistoryEvent entry, string reason) => store.RecordAsync(entry with { Operation = "files.cut", Outcome = HistoryOutcome.Ended, Reason = reason }, time.GetUtcNow(), CancellationToken.None);
+
+    [LoggerMessage(LogLevel.Warning, "nobody can tell whether transfers may go on, they are cut: {Why}")]
+    private static partial void Unsure(ILogger log, string why);
 
     [LoggerMessage(LogLevel.Information, "a transfer ({Action}) was cut: {Reason}")]
     private static partial void WasCut(ILogger log, string action, string reason);

@@ -89,6 +89,25 @@ public static class HistoryLog
     public static Question<ReceiptLine?> FindReceipt(string receipt) => Question.First($"select at, reason, person, terminal, card from history.events where receipt = {receipt} order by id desc limit 1",
         r => new ReceiptLine(r.GetFieldValue<DateTimeOffset>(0), r.GetString(1), r.IsDBNull(2) ? null : r.GetString(2), r.IsDBNull(3) ? null : r.GetString(3), r.IsDBNull(4) ? null : r.GetString(4)));
 
+    /// <summary>Who did what with a path, or anything below it, in a period: each person, operation and outcome once. <clause>MIC 2(2)①</clause></summary>
+    public static Question<List<PathUse>> UsesOf(string path, DateTimeOffset from, DateTimeOffset until) => Question.All($"""
+        select coalesce(person, ''), operation, outcome, sum(count), count(distinct details->>'path'), min(at), max(at) from history.events
+        where {OnPath(path)} and at >= {from} and at < {until} group by 1, 2, 3 order by 1, 2, 3
+        """, r => new PathUse(r.GetString(0), r.GetString(1), r.GetString(2), r.GetInt64(3), r.GetInt64(4), r.GetFieldValue<DateTimeOffset>(5), r.GetFieldValue<DateTimeOffset>(6)));
+
+    /// <summary>The same, event by event, newest first.</summary>
+    public static Question<List<PathEvent>> EventsOf(string path, DateTimeOffset from, DateTimeOffset until, int count) => Question.All($"""
+        select at, coalesce(person, ''), coalesce(terminal, ''), operation, outcome, reason, details->>'path' from history.events
+        where {OnPath(path)} and at >= {from} and at < {until} order by id desc limit {count}
+        """, r => new PathEvent(r.GetFieldValue<DateTimeOffset>(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetString(4), r.GetString(5), r.GetString(6)));
+
+    /// <summary>"/" is followed by "0": everything between is below.</summary>
+    private static Sql OnPath(string path)
+    {
+        var below = path == "/" ? "" : path;
+        return $"details ? 'path' and (details->>'path' = {path} or (details->>'path' ~>=~ {below + "/"} and details->>'path' ~<~ {below + "0"})) and operation like 'files.%'";
+    }
+
     /// <summary>The newest events, newest first, at most <paramref name="count"/>. The read itself is an operation: the page records it.</summary>
     internal static async Task<List<HistoryRow>> LatestAsync(UnitOfWork work, int count, CancellationToken ct) =>
         await work.QueryAsync($"""
@@ -106,6 +125,14 @@ public static class HistoryLog
 
 /// <summary>What is known of a refusal by its receipt number.</summary>
 public sealed record ReceiptLine(DateTimeOffset At, string Reason, string? Person, string? Terminal, string? Card);
+
+/// <summary>What one person did with a place in a period.</summary>
+/// <param name="Count">How often.</param>
+/// <param name="Paths">With how many different files.</param>
+public sealed record PathUse(string Person, string Operation, string Outcome, long Count, long Paths, DateTimeOffset First, DateTimeOffset Last);
+
+/// <summary>One event about a path.</summary>
+public sealed record PathEvent(DateTimeOffset At, string Person, string Terminal, string Operation, string Outcome, string Reason, string Path);
 
 /// <summary>A stored event as the list of latest events shows it.</summary>
 internal sealed record HistoryRow(long Id, DateTimeOffset At, string Operation, string Outcome, string Reason, string? Person, string? Terminal, string? Card,

@@ -20,6 +20,9 @@ public sealed record SessionFilter(CardId? Card, PersonId? Person, TerminalId? T
     public static SessionFilter Everything => new(null, null, null, All: true);
 }
 
+/// <summary>Whether a session lives; unsure: nobody can tell at this moment.</summary>
+public enum Standing { Live, Over, Unsure }
+
 /// <summary>Starting, finding and ending sessions: the public face of this slice.</summary>
 public sealed partial class LiveSessions(Store store, Active<SessionsPolicy> policy, HistorySpool spool, Leases leases, Wakeups wakeups, TimeProvider time, ILogger<LiveSessions> log)
 {
@@ -46,6 +49,13 @@ public sealed partial class LiveSessions(Store store, Active<SessionsPolicy> pol
     /// <summary>The same, in the caller's unit of work: no second connection while it holds one.</summary>
     public async Task<LiveSession?> FindAsync(UnitOfWork work, SessionId id, CancellationToken ct) =>
         await SessionStore.FindLiveAsync(work, id, policy.Now.Idle, ct) is { } session ? Judge(session) : null;
+
+    /// <summary>How each of these sessions stands, in one question. Throws <see cref="NpgsqlException"/> when the database is away.</summary>
+    public async Task<IReadOnlyDictionary<SessionId, Standing>> StandingOfAsync(IReadOnlyCollection<SessionId> ids, CancellationToken ct)
+    {
+        var live = (await store.AskAsync(SessionStore.LiveOf(ids, policy.Now.Idle), ct)).ToDictionary(s => s.Id);
+        return ids.ToDictionary(id => id, id => !live.TryGetValue(id, out var session) || leases.Denies(session) ? Standing.Over : session.Unconfirmed || leases.IsUnsureOf(session) ? Standing.Unsure : Standing.Live);
+    }
 
     /// <summary>What this node knows beside the database. Throws <see cref="PresenceUnknownException"/> when nobody can tell at this moment.</summary>
     private LiveSession? Judge(LiveSession session) =>

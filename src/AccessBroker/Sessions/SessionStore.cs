@@ -54,6 +54,8 @@ internal static class SessionStore
 
     internal static Task<LiveSession?> FindLiveAsync(UnitOfWork work, SessionId id, TimeSpan idle, CancellationToken ct) => work.FindAsync(Live($"s.id = {id}", idle), ReadLive, ct);
 
+    internal static Question<List<LiveSession>> LiveOf(IReadOnlyCollection<SessionId> ids, TimeSpan idle) => Question.All(Live($"s.id = any({ids.Select(i => i.Value).ToArray()})", idle), ReadLive);
+
     internal static Task<LiveSession?> FindLiveByCookieAsync(Store store, byte[] cookieHash, TimeSpan idle, CancellationToken ct) => store.FindAsync(Live($"s.cookie_hash = {cookieHash}", idle), ReadLive, ct);
 
     internal static Question<LastSession?> FindLast(PersonId person, SessionId current) => Question.First($"""

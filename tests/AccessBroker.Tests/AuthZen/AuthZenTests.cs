@@ -19,7 +19,7 @@ public sealed class AuthZenTests(AuthZenTests.Pdp broker) : IClassFixture<AuthZe
         /// <summary>The fixtures as people, sets and grants of ours.</summary>
         protected override async Task ArrangeAsync()
         {
-            await using (var owner = new Store(NpgsqlDataSource.Create(Environment()["Broker__DatabaseOwner"]))) Enforcer = await Enforcers.MakeAsync(owner, "harness", TimeProvider.System, default);
+            await using (var owner = new Store(NpgsqlDataSource.Create(Environment()["Broker__DatabaseOwner"]))) Enforcer = await Enforcers.MakeAsync(owner, "harness", null, TimeProvider.System, default);
             foreach (var person in (string[])["alice", "bob", "carol", "dan", "erin", "felix", .. Subjects.Select(s => s.Id)]) await PersonAsync(person);
             // Certification scenario §3: rules 1 to 8.
             await SetAsync("record:");

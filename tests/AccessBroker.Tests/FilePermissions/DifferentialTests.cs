@@ -1,14 +1,20 @@
 using System.Globalization;
+using System.Text.Json;
+using AccessBroker.AuthZen;
 using AccessBroker.Database;
 using AccessBroker.FilePermissions;
+using AccessBroker.History;
 using AccessBroker.Primitives;
 using AccessBroker.Tests.Support;
+using AccessBroker.Web;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 
 namespace AccessBroker.Tests.FilePermissions;
 
-/// <summary>One decision, several doors: the SQL function, the snapshot, and an evaluator written once more in the plainest way agree on every question.</summary>
+/// <summary>One decision, several doors: the SQL function, the snapshot, the AuthZEN API, and an evaluator written once more in the plainest way agree on every question.</summary>
 public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerHost>
 {
     private sealed record Line(string Resource, string Subject, string[] Actions, bool Deny, int UpTo, DateTimeOffset From, DateTimeOffset Until);
@@ -43,7 +49,7 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
     private static string Path(Random random, int depth) => depth == 0 ? "/" : "/" + string.Join('/', Enumerable.Range(0, depth).Select(_ => (string[])["住民", "戸籍", "a", "b", "令和8"] is var names ? names[random.Next(names.Length)] : ""));
 
     [Fact, Trait("Requirement", "FIL-01"), Trait("Requirement", "FIL-03"), Trait("Requirement", "FIL-06"), Trait("Requirement", "FIL-07"), Trait("Requirement", "DAT-10")]
-    public async Task Sql_snapshot_and_a_naive_evaluator_agree()
+    public async Task Sql_snapshot_api_and_a_naive_evaluator_agree()
     {
         var seed = int.Parse(Environment.GetEnvironmentVariable("ACCESSBROKER_SEED") ?? "20261121", CultureInfo.InvariantCulture);
         var (random, questions, allowed) = (new Random(seed), Counts.Of(10_000, 1_000_000), 0);
@@ -51,6 +57,7 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
         await using var store = new Store(NpgsqlDataSource.Create(broker.Environment()["Broker__Database"]));
         var clock = new TestClock();
         using var decisions = new FileDecisions(store, new Wakeups(null), clock, NullLogger<FileDecisions>.Instance);
+        var api = new AuthZenApi(store, decisions, new EnforcerKeys(store, clock), new Coalescer(store, clock, NullLogger<Coalescer>.Instance), new BrokerOptions(), clock);
         var worlds = Math.Max(20, questions / 20_000);
         for (var world = 0; world < worlds; world++)
         {
@@ -68,14 +75,14 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
                 clock.Now = at;
                 await decisions.RefreshAsync(default);
                 var asked = Enumerable.Range(0, 50).Select(_ => (Person: People[random.Next(People.Length)], Path: Path(random, random.Next(0, 5)), Action: FileRule.Actions[random.Next(5)])).ToList();
-                var answers = await InSqlAsync(asked, at);
+                var (answers, overApi) = (await InSqlAsync(asked, at), await OverApiAsync(api, asked));
                 for (var n = 0; n < asked.Count; n++)
                 {
                     var (person, path, action) = asked[n];
                     // What the test's people are does not change in these hours.
                     var naive = Naive(sets, grants, subjects, person, path, action, at);
                     var snapshot = await decisions.DecideAsync(PersonId.Parse(person), path, action, default);
-                    Assert.True((naive, naive) == (snapshot.Allowed, answers[n].Allowed) && snapshot.Reason == answers[n].Reason && snapshot.Grant == answers[n].Grant, $"seed {seed} world {world}: {person} {action} {path} at {at:O}: naive {naive}, snapshot {snapshot}, SQL {answers[n]}");
+                    Assert.True((naive, naive, naive) == (snapshot.Allowed, answers[n].Allowed, overApi[n]) && snapshot.Reason == answers[n].Reason && snapshot.Grant == answers[n].Grant, $"seed {seed} world {world}: {person} {action} {path} at {at:O}: naive {naive}, snapshot {snapshot}, SQL {answers[n]}, API {overApi[n]}");
                     if (naive) allowed++;
                 }
             }
@@ -95,6 +102,17 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
             batch.BatchCommands.Add(new("insert into file_permissions.grants (resource, subject, actions, deny, up_to, valid_from, valid_until, reason, requested_by, approved_by) values ($1, $2, $3, $4, $5, $6, $7, 'x', 'test', 'test')") { Parameters = { new() { Value = grant.Resource }, new() { Value = grant.Subject }, new() { Value = grant.Actions }, new() { Value = grant.Deny }, new() { Value = (short)grant.UpTo }, new() { Value = grant.From }, new() { Value = grant.Until } } });
         await batch.ExecuteNonQueryAsync();
     }
+
+    /// <summary>As bodies of the evaluations endpoint; only the way through the network is left out, because the clock is the test's.</summary>
+    private static async Task<List<bool>> OverApiAsync(AuthZenApi api, List<(string Person, string Path, string Action)> asked)
+    {
+        var body = JsonSerializer.SerializeToElement(new { evaluations = asked.Select(a => new { subject = new { type = "user", id = a.Person }, resource = new { type = "file", id = a.Path }, action = new { name = a.Action } }) });
+        var context = new DefaultHttpContext { RequestServices = Services, Response = { Body = new MemoryStream() } };
+        await (await api.EvaluateAllAsync(body, "test", default)).ExecuteAsync(context);
+        return [.. JsonElement.Parse(((MemoryStream)context.Response.Body).ToArray()).GetProperty("evaluations").EnumerateArray().Select(e => e.GetProperty("decision").GetBoolean())];
+    }
+
+    private static readonly IServiceProvider Services = new ServiceCollection().AddLogging().BuildServiceProvider();
 
     private async Task<List<(bool Allowed, string Reason, long? Grant)>> InSqlAsync(List<(string Person, string Path, string Action)> asked, DateTimeOffset at)
     {

@@ -1,0 +1,30 @@
+using System.Globalization;
+using AccessBroker.Database;
+using AccessBroker.History;
+using AccessBroker.Primitives;
+using AccessBroker.Registers;
+
+namespace AccessBroker.FilePermissions;
+
+/// <summary>Rights ended at once: what narrows waits for nobody's yes. <clause>MIC 6.2(1)</clause></summary>
+internal sealed class EndGrants(HistorySpool history, Wakeups wakeups, TimeProvider time)
+{
+    /// <summary>How many of them ended now. Running transfers are cut with them.</summary>
+    internal async Task<int> RunAsync(IReadOnlyCollection<long> grants, PersonId by, string reason)
+    {
+        var now = time.GetUtcNow();
+        var ended = await history.NarrowAsync(async work =>
+        {
+            var done = new List<Narrowed>();
+            foreach (var grant in grants)
+            {
+                if (await work.AskAsync(FileRegister.Line(grant), CancellationToken.None) is not { } line || !await FileRegister.EndAsync(work, grant, by.Value, now, CancellationToken.None)) continue;
+                work.Enter(FileRequest.Register, $"grant-{grant.ToString(CultureInfo.InvariantCulture)}", "終了", by.Value, FileRequest.Entry(line.Grant, reason), now, removed: true);
+                done.Add(new(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = by, Details = new Dictionary<string, string> { ["grant"] = $"{grant}", ["path"] = line.Grant.Resource, ["to"] = line.Grant.Subject, ["why"] = reason } }, now));
+            }
+            return done;
+        });
+        wakeups.Wake(FileDecisions.Topic);
+        return ended.Count;
+    }
+}
