@@ -1,5 +1,6 @@
 using System.Text.Json;
 using AccessBroker.Database;
+using AccessBroker.FilePermissions;
 using AccessBroker.History;
 using AccessBroker.Oidc;
 using AccessBroker.People;
@@ -19,7 +20,11 @@ internal static class Seed
         public IReadOnlyList<Grant> Grants { get; init; } = [];
         /// <summary>Blank cards in the cupboard on the first day.</summary>
         public int BlankCards { get; init; }
+        public IReadOnlyList<Folder> Folders { get; init; } = [];
     }
+    /// <summary>A place at the file server, and who may do what there for the next 300 days.</summary>
+    internal sealed record Folder(string Path, string Title, string? Section, bool NamedOnly, int? Confidentiality, IReadOnlyList<FileRight> Rights);
+    internal sealed record FileRight(string Subject, string Actions, int UpTo, string RequestedBy, string ApprovedBy, string Reason);
     internal sealed record Person(string Id, string Name, string Section, string Post, string? Role, DateTimeOffset? ValidUntil, string? Kana = null, string? StaffNumber = null, string? Employment = null, IReadOnlyList<string>? Roles = null);
     internal sealed record Place(string Id, string Name, string ResponsiblePerson, string Location, string System, string Address);
     internal sealed record Grant(string Terminal, string Person, string ApprovedBy, string Reason);
@@ -38,6 +43,12 @@ internal static class Seed
         register.AddRange(city.Grants.Select(g => new GrantRow { Terminal = g.Terminal, Person = g.Person, ApprovedBy = g.ApprovedBy, Reason = g.Reason, ValidFrom = from }));
         await register.SaveChangesAsync(ct);
         if (city.BlankCards > 0) work.Write($"insert into cards.stock (kind, change, why, by, at) values ('piv-card', {city.BlankCards}, '最初の在庫', 'setup', {from})");
+        foreach (var folder in city.Folders)
+        {
+            await FileRegister.AddSetAsync(work, new(folder.Path, folder.Section, folder.NamedOnly, folder.Confidentiality, false), folder.Title, null, null, "setup", from, ct);
+            foreach (var right in folder.Rights)
+                await FileRegister.AddGrantAsync(work, new(0, folder.Path, right.Subject, right.Actions.Split(' '), false, right.UpTo, new Dictionary<string, JsonElement>(), from, from.AddDays(300)), right.Reason, right.RequestedBy, right.ApprovedBy, null, ct);
+        }
         foreach (var (id, configuration) in city.Clients)
         {
             if (configuration.Deserialize<Client>(JsonSerializerOptions.Web)!.Problem() is { } problem) throw new InvalidOperationException($"relying party {id}: {problem}");

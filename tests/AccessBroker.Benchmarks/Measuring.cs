@@ -19,6 +19,7 @@ internal sealed class Sample(IEnumerable<TimeSpan> values)
 
     internal int Count => _sorted.Length;
     internal double P(double percent) => _sorted[Math.Clamp((int)Math.Ceiling(percent / 100 * _sorted.Length) - 1, 0, _sorted.Length - 1)];
+    internal string Micro() => $"n {Count}, p50 {P(50) * 1000:0.0} µs, p99 {P(99) * 1000:0.0} µs, max {_sorted[^1] * 1000:0} µs";
     public override string ToString() => $"n {Count}, p50 {P(50):0.0} ms, p95 {P(95):0.0} ms, {(Count >= 500 ? $"p99 {P(99):0.0} ms, " : "")}max {_sorted[^1]:0.0} ms";
 }
 

@@ -181,7 +181,7 @@ internal sealed class ClassifyFilesKind(Wakeups wakeups, TimeProvider time) : Re
     {
         int? Number(string field) => int.TryParse(request[field], NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
         var (now, path) = (time.GetUtcNow(), FilePath.Parse(request["path"])!);
-        FileRegister.AddSet(work, new(path, request["owner"] is { Length: > 0 } owner ? await FileRequest.SectionAsync(work, owner, now, ct) : null, request["named"] == "yes", Number("confidentiality"), false), request["title"], Number("integrity"), Number("availability"), by.Value, now);
+        await FileRegister.AddSetAsync(work, new(path, request["owner"] is { Length: > 0 } owner ? await FileRequest.SectionAsync(work, owner, now, ct) : null, request["named"] == "yes", Number("confidentiality"), false), request["title"], Number("integrity"), Number("availability"), by.Value, now, ct);
         work.Enter(FileRequest.Register, path, "登録・格付", by.Value, new Dictionary<string, string> { ["path"] = path, ["subject"] = request["owner"], ["actions"] = request["title"], ["effect"] = request["named"] == "yes" ? "担当者限定" : "", ["upTo"] = request["confidentiality"] switch { "" => "", "0" => "未確定", var level => "機密性" + level }, ["reason"] = request.Reason }, now);
         work.Record(new("files.set-class", HistoryOutcome.Done) { Person = by, Details = new Dictionary<string, string> { ["path"] = path, ["confidentiality"] = request["confidentiality"], ["owner"] = request["owner"], ["named"] = request["named"] } }, now);
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));

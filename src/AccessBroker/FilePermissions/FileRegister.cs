@@ -75,11 +75,11 @@ internal static class FileRegister
     internal static Question<FileDecision> Decide(string person, string resource, string action, DateTimeOffset at, string properties = "{}") => Question.All(
         $"select allowed, reason, grant_id from file_permissions.decide({person}, {resource}, {action}, {at}, {properties:json})", r => new FileDecision(r.GetBoolean(0), r.GetString(1), r.IsDBNull(2) ? null : r.GetInt64(2), at)).Select(r => r[0]);
 
-    internal static void AddSet(UnitOfWork work, FileSet set, string title, int? integrity, int? availability, string by, DateTimeOffset at) => work.Write($"""
+    internal static Task<int> AddSetAsync(UnitOfWork work, FileSet set, string title, int? integrity, int? availability, string by, DateTimeOffset at, CancellationToken ct) => work.ExecuteAsync($"""
         insert into file_permissions.sets (resource, title, section, named_only, confidentiality, integrity, availability, created_at, created_by)
         values ({set.Resource}, {title}, {set.Section}, {set.NamedOnly}, {Text(set.Confidentiality)}::smallint, {Text(integrity)}::smallint, {Text(availability)}::smallint, {at}, {by})
         on conflict (resource) do update set title = excluded.title, section = excluded.section, named_only = excluded.named_only, confidentiality = excluded.confidentiality, integrity = excluded.integrity, availability = excluded.availability
-        """);
+        """, ct);
 
     internal static async Task<long> AddGrantAsync(UnitOfWork work, FileGrant grant, string reason, string requestedBy, string approvedBy, long? request, CancellationToken ct) => (await work.QueryAsync($"""
         insert into file_permissions.grants (resource, subject, actions, deny, up_to, conditions, valid_from, valid_until, reason, requested_by, approved_by, request)

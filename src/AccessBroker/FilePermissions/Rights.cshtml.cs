@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using AccessBroker.Approvals;
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
@@ -13,7 +14,7 @@ namespace AccessBroker.FilePermissions;
 
 /// <summary>Who may use this file and why; what may this person use; both as of any day. A right is ended here at once. <clause>MOJ 第5-4(4), MIC 2(2)①</clause></summary>
 [Authorize("files.read"), Audited("files.end-grant")]
-internal sealed class RightsModel(Store store, Permissions permissions, EndGrants end, TimeProvider time) : PageModel
+internal sealed class RightsModel(Store store, Permissions permissions, EndGrants end, IEnumerable<IFieldOptions> options, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(400)] public string? Reason { get; set; }
 
@@ -27,6 +28,8 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
     public IReadOnlyList<SetLine> Sets { get; private set; } = [];
     public IReadOnlyList<GrantLine> Grants { get; private set; } = [];
     public IReadOnlyList<Line> Lines { get; private set; } = [];
+    /// <summary>People whom the typed text fits, when it is more than one.</summary>
+    public IReadOnlyList<(string Value, string Label)> Found { get; private set; } = [];
     public MayDo May { get; private set; } = null!;
     public string? Problem { get; private set; }
     public string? Message { get; private set; }
@@ -34,7 +37,8 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
     public static string Class(int? level) => level switch { null => "", 0 => "未確定(3として扱う)", _ => $"機密性{level}" };
     public static string Why(string reason) => reason switch { "denied" => "拒否されています", "in-batch" => "一括処理中です", _ => reason };
 
-    public async Task<IActionResult> OnGetAsync([StringLength(1000)] string? path, PersonId? person, DateOnly? on, CancellationToken ct)
+    /// <param name="who">What somebody typed for a person: name, kana, staff number, section.</param>
+    public async Task<IActionResult> OnGetAsync([StringLength(1000)] string? path, PersonId? person, DateOnly? on, [StringLength(100)] string? who, CancellationToken ct)
     {
         var now = time.GetUtcNow();
         On = on ?? JapaneseTime.DayOf(now);
@@ -44,8 +48,14 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
         await using var work = await store.ReadAsync(ct);
         May = await permissions.OfAsync(work, PersonId.Of(User), ct);
         Sets = await work.AskAsync(FileRegister.SetLines(), ct);
+        if (person is null && !string.IsNullOrWhiteSpace(who))
+        {
+            Found = await options.First(o => o.Type == FieldType.Person).FindAsync(work, who, now, ct);
+            if (Found.Count == 0) Problem = "当てはまるものが見つかりません。";
+            if (Found is [var only]) (person, path) = (PersonId.Parse(only.Value), null);
+        }
         if (!string.IsNullOrWhiteSpace(path)) await OfPathAsync(work, path.Trim(), at, ct);
-        else if (person is { } who) await OfPersonAsync(work, who, at, ct);
+        else if (person is { } one) await OfPersonAsync(work, one, at, ct);
         Names = await Subjects.OfAsync(work, [.. Grants.SelectMany(g => new[] { g.Grant.Subject, g.RequestedBy }), .. Path is null ? [] : Lines.Select(l => l.Key)], now, ct);
         return Page();
     }
@@ -53,7 +63,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
     /// <summary>Ends a right at once: what narrows waits for nobody's yes.</summary>
     public async Task<IActionResult> OnPostAsync(long grant, [StringLength(1000)] string? path, PersonId? person, CancellationToken ct)
     {
-        await OnGetAsync(path, person, null, ct);
+        await OnGetAsync(path, person, null, null, ct);
         if (!May.Allows("files.end-grant"))
         {
             await store.RecordAsync(new("files.end-grant", HistoryOutcome.Refused, "authorization.not-permitted") { Person = PersonId.Of(User) }, time.GetUtcNow(), ct);
@@ -65,7 +75,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
             return Page();
         }
         var ended = await end.RunAsync([grant], PersonId.Of(User), Reason.Trim());
-        await OnGetAsync(path, person, null, ct);
+        await OnGetAsync(path, person, null, null, ct);
         Message = ended > 0 ? "終了しました。進行中のダウンロードも切れます。" : "この許可は、すでに終わっています。";
         return Page();
     }
@@ -91,5 +101,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
     }
 
     private static List<Line> Group(IEnumerable<(string Key, string Action, bool Allowed, string Reason, long? Grant)> answers) =>
-        [.. answers.GroupBy(a => a.Key).Select(g => new Line(g.Key, [.. g.Where(a => a.Allowed).Select(a => a.Action)], [.. g.Where(a => !a.Allowed).Select(a => (a.Action, a.Reason))]))];
+        [.. answers.GroupBy(a => a.Key).Select(g => new Line(g.Key, [.. Ordered(g).Where(a => a.Allowed).Select(a => a.Action)], [.. Ordered(g).Where(a => !a.Allowed).Select(a => (a.Action, a.Reason))]))];
+
+    private static IEnumerable<(string Key, string Action, bool Allowed, string Reason, long? Grant)> Ordered(IEnumerable<(string Key, string Action, bool Allowed, string Reason, long? Grant)> answers) => FileRule.Actions.SelectMany(action => answers.Where(a => a.Action == action));
 }

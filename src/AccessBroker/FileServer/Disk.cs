@@ -15,8 +15,8 @@ internal sealed class Disk(string root)
 
     internal bool IsDirectory(string path) => Directory.Exists(PlaceOf(path)) && IsTrue(PlaceOf(path));
 
-    /// <summary>What a directory holds.</summary>
-    internal IEnumerable<string> Names(string path) => Directory.EnumerateFileSystemEntries(PlaceOf(path)).Select(e => Path.GetFileName(e));
+    /// <summary>What a directory holds; links lead nowhere, so they are not there.</summary>
+    internal IEnumerable<string> Names(string path) => new DirectoryInfo(PlaceOf(path)).EnumerateFileSystemInfos().Where(e => e.LinkTarget is null).Select(e => e.Name);
 
     internal long Length(string path) => new FileInfo(PlaceOf(path)) is { Exists: true } file ? file.Length : 0;
 

@@ -37,8 +37,9 @@ internal sealed partial class FileChanges(Store store, FileStreams streams, Disk
             work.Record(entry with { Details = entry.Details.Concat([new("bytes", $"{bytes}"), new("sha256", hash), new("version", $"{version}")]).ToDictionary() }, time.GetUtcNow());
             FileShelf.NoteUse(work, grant, session.Person.Value, "write", time.GetUtcNow());
             var id = await NoteAsync(work, path, beside);
-            await work.CommitAsync(CancellationToken.None);
+            // From here on nobody but the database knows whether it counts: what waits is kept, and forgotten after a day if nobody committed it.
             beside = null;
+            await work.CommitAsync(CancellationToken.None);
             await FinishAsync(id);
             return new(version == 1 ? StatusCodes.Status201Created : StatusCodes.Status204NoContent);
         }

@@ -8,7 +8,7 @@ using static System.Net.WebUtility;
 namespace AccessBroker.FileServer;
 
 /// <summary>What of a directory this person may see: places that lead to something of theirs, and files they may read. Nothing: as if it were not there. <clause>MIC 6.1(2)③</clause></summary>
-internal sealed class FileListing(FileDecisions decisions, Disk disk, IStringLocalizer<Text> T)
+internal sealed class FileListing(FileDecisions decisions, Disk disk, IStringLocalizer<Text> T, BrokerOptions options)
 {
     /// <summary>Ours: entries of one directory.</summary>
     private const int Most = 5_000;
@@ -51,7 +51,7 @@ internal sealed class FileListing(FileDecisions decisions, Disk disk, IStringLoc
         var rows = lines.Select(l => $"<tr><td><a href=\"{Link(l)}\">{HtmlEncode(l.Name)}{(l.Directory ? "/" : "")}</a></td><td>{(l.Directory ? "" : Size(l.Path))}</td><td>{(l.Directory ? "" : Changed(l.Path))}</td><td>{(l.Directory ? "" : Actions(l))}</td></tr>");
         var table = lines.Count == 0 ? $"<p>{T["ファイルはありません。"]}</p>" : $"<table><thead><tr><th scope=\"col\">{T["名前"]}</th><th scope=\"col\">{T["大きさ"]}</th><th scope=\"col\">{T["更新日時"]}</th><th scope=\"col\">{T["できること"]}</th></tr></thead><tbody>{string.Concat(rows)}</tbody></table>";
         var upload = here.Contains("write") && path != "/" ? $"<form method=\"post\" action=\"?upload\" enctype=\"multipart/form-data\"><label for=\"file\">{T["ここに保存するファイル"]}</label> <input id=\"file\" type=\"file\" name=\"file\" required> <button type=\"submit\">{T["保存する"]}</button><p class=\"hint\">{T["同じ名前のファイルは、新しい版に置き換わります。"]}</p></form>" : "";
-        return FilePages.Page(path, $"<nav aria-label=\"{T["場所"]}\">{Above(path)}</nav><h1>{HtmlEncode(path == "/" ? T["ファイル"] : path[(path.LastIndexOf('/') + 1)..])}</h1>{table}{upload}");
+        return FilePages.Page(path, $"<nav aria-label=\"{T["場所"]}\">{Above(path)}</nav><h1>{HtmlEncode(path == "/" ? T["ファイル"] : path[(path.LastIndexOf('/') + 1)..])}</h1>{table}{upload}<p><a href=\"{HtmlEncode(options.Issuer)}/\">{T["管理画面へ戻る"]}</a></p>");
     }
 
     private static string Link(Line line) => HtmlEncode(FileServerApp.Escape(line.Path)) + (line.Directory ? "/" : "");
@@ -75,7 +75,7 @@ internal static class FilePages
     internal const string Style = """
         body{font:16px/1.6 "Noto Sans JP","Noto Sans CJK JP",sans-serif;margin:0;color:#1a1a1a;background:#fff}main{max-width:70rem;margin:0 auto;padding:1rem 1.5rem}h1{font-size:1.5rem;overflow-wrap:anywhere}
         table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem .75rem;border-bottom:1px solid #767676;vertical-align:top;overflow-wrap:anywhere}a{color:#0b4f8a}a:focus,button:focus,input:focus,summary:focus{outline:3px solid #0b4f8a;outline-offset:2px}
-        button{font:inherit;padding:.4rem 1rem;border:1px solid #0b4f8a;background:#0b4f8a;color:#fff;border-radius:4px;min-height:44px}button.danger{background:#a3131b;border-color:#a3131b}form{margin:1rem 0}details form{margin:.5rem 0}details{display:inline-block}.hint,.code{color:#555}
+        button{font:inherit;padding:.4rem 1rem;border:1px solid #0b4f8a;background:#0b4f8a;color:#fff;border-radius:4px;min-height:44px}button.danger{background:#a3131b;border-color:#a3131b}form{margin:1rem 0}details form{margin:.5rem 0}details{display:inline-block;vertical-align:top}.hint,.code{color:#555}
         """;
 
     internal static string Page(string title, string body) =>

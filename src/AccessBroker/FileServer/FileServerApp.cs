@@ -73,9 +73,9 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
         // A form of another site must not write: only pages of this origin may.
         if (action is null || (!IsReading(action) && context.Request.Headers["Sec-Fetch-Site"].ToString() is not ("" or "same-origin" or "none"))) { await SayAsync(context, StatusCodes.Status405MethodNotAllowed, "files.method", "この操作はできません。"); return; }
         var body = context.Request.Body;
+        if (action == "write") context.Features.Get<IHttpMaxRequestBodySizeFeature>()!.MaxRequestBodySize = FileChanges.MostBytes + (64 * 1024);
         if (action == "write" && HttpMethods.IsPost(context.Request.Method))
         {
-            context.Features.Get<IHttpMaxRequestBodySizeFeature>()!.MaxRequestBodySize = FileChanges.MostBytes + 64 * 1024;
             if (await UploadedAsync(context.Request, ct) is not var (name, content) || FilePath.Parse((path == "/" ? "" : path) + "/" + name) is not { } child) { await SayAsync(context, StatusCodes.Status400BadRequest, "files.bad-path", "このファイル名は使えません。"); return; }
             (path, body) = (child, content);
         }

@@ -99,16 +99,16 @@ public sealed class FileServerTests(FilesCity broker) : IClassFixture<FilesCity>
         foreach (var target in targets)
             foreach (var header in headers)
             {
-                var answer = await RawAsync($"GET {target} HTTP/1.1\r\nHost: 127.0.0.2\r\nCookie: __Host-files={cookie}\r\n{(header.Length > 0 ? header + "\r\n" : "")}Connection: close\r\n\r\n");
+                var answer = await RawAsync($"GET {target} HTTP/1.1\r\nHost: 127.0.0.3\r\nCookie: __Host-files={cookie}\r\n{(header.Length > 0 ? header + "\r\n" : "")}Connection: close\r\n\r\n");
                 Assert.False(answer.Contains("SECRET", StringComparison.Ordinal) || answer.Contains("root:", StringComparison.Ordinal), $"{target} {header}: {answer[..Math.Min(200, answer.Length)]}");
             }
         // Nor does anything get written or deleted there.
         foreach (var target in targets.Take(24))
             foreach (var method in (string[])["PUT", "DELETE", "MOVE", "POST"])
-                await RawAsync($"{method} {target} HTTP/1.1\r\nHost: 127.0.0.2\r\nCookie: __Host-files={cookie}\r\nContent-Length: 5\r\nDestination: {Open}/x\r\nConnection: close\r\n\r\nowned");
+                await RawAsync($"{method} {target} HTTP/1.1\r\nHost: 127.0.0.3\r\nCookie: __Host-files={cookie}\r\nContent-Length: 5\r\nDestination: {Open}/x\r\nConnection: close\r\n\r\nowned");
         Assert.Equal("SECRET-OF-THE-CITY", await File.ReadAllTextAsync(Path.Combine(broker.Root, "秘密/台帳.txt")));
         // What is granted still comes, with the same cookie.
-        Assert.Contains("みんなに", await RawAsync($"GET {Open}/%E3%81%8A%E7%9F%A5%E3%82%89%E3%81%9B.txt HTTP/1.1\r\nHost: 127.0.0.2\r\nCookie: __Host-files={cookie}\r\nConnection: close\r\n\r\n"), StringComparison.Ordinal);
+        Assert.Contains("みんなに", await RawAsync($"GET {Open}/%E3%81%8A%E7%9F%A5%E3%82%89%E3%81%9B.txt HTTP/1.1\r\nHost: 127.0.0.3\r\nCookie: __Host-files={cookie}\r\nConnection: close\r\n\r\n"), StringComparison.Ordinal);
     }
 
     private async Task<string> RawAsync(string request)

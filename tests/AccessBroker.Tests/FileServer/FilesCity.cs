@@ -3,19 +3,22 @@ using AccessBroker.Tests.Support;
 
 namespace AccessBroker.Tests.FileServer;
 
-/// <summary>A city with files behind a real nginx: open ones, closed ones, large ones, and links that lead where they must not.</summary>
-public class FilesCity : BrokerHost
+/// <summary>The product's nginx over a directory: open files, closed ones, large ones, and links that lead where they must not.</summary>
+internal sealed class FilesNginx(string data, int nodes = 1)
 {
-    private readonly int _filesPort = Place.FreePort(), _nginxPort = Place.FreePort();
-    private Process? _nginx;
+    private readonly (int Broker, int Nginx)[] _ports = [.. Enumerable.Range(0, nodes).Select(_ => (Place.FreePort(), Place.FreePort()))];
+    private readonly List<Process> _running = [];
 
-    internal int NginxPort => _nginxPort;
-    internal string Origin => $"https://127.0.0.2:{_nginxPort}";
-    internal string Root => Path.Combine(DataDirectory, "files");
+    internal int Port => _ports[0].Nginx;
+    /// <summary>The nginx beside a node. Cookies know no ports: who is let in at one is let in at both.</summary>
+    internal string OriginOf(int node) => $"https://127.0.0.3:{_ports[node].Nginx}";
+    internal string Origin => OriginOf(0);
+    internal string Root => Path.Combine(data, "files");
 
-    protected override IEnumerable<KeyValuePair<string, string>> Settings => [new("Broker__ListenFiles", $"127.0.0.1:{_filesPort}"), new("Broker__FileOrigin", Origin), new("Broker__FileRoot", Root)];
+    internal IEnumerable<KeyValuePair<string, string>> Settings => SettingsOf(0);
+    internal IEnumerable<KeyValuePair<string, string>> SettingsOf(int node) => [new("Broker__ListenFiles", $"127.0.0.1:{_ports[node].Broker}"), new("Broker__FileOrigin", Origin), new("Broker__FileRoot", Root)];
 
-    protected override async Task ArrangeAsync()
+    internal async Task StartAsync()
     {
         foreach (var (path, text) in ((string, string)[])[("公開/お知らせ.txt", "みんなに"), ("公開/下/a.txt", "下のもの"), ("秘密/台帳.txt", "SECRET-OF-THE-CITY"), ("秘密.txt", "SECRET-OF-THE-CITY")])
         {
@@ -26,22 +29,53 @@ public class FilesCity : BrokerHost
         File.CreateSymbolicLink(Path.Combine(Root, "公開/link.txt"), Path.Combine(Root, "秘密/台帳.txt"));
         Directory.CreateSymbolicLink(Path.Combine(Root, "公開/linked"), Path.Combine(Root, "秘密"));
         File.CreateSymbolicLink(Path.Combine(Root, "公開/passwd"), "/etc/passwd");
+        for (var node = 0; node < _ports.Length; node++) await StartAsync(node);
+    }
+
+    /// <summary>The product's sample with this place's addresses; and, to compare, the same files without any decision.</summary>
+    private async Task StartAsync(int node)
+    {
+        var (filesPort, nginxPort) = _ports[node];
         var sample = await File.ReadAllTextAsync(Path.Combine(Place.Root, "src/AccessBroker/samples/nginx-files.conf"));
-        foreach (var (from, to) in ((string, string)[])[("127.0.0.1:7460", $"127.0.0.1:{_filesPort}"), ("10.1.0.20:443", $"127.0.0.1:{_nginxPort}"), ("/etc/accessbroker/files.pem", $"{Place.Directory}/tls/rp.pem"), ("/etc/accessbroker/files.key", $"{Place.Directory}/tls/rp.key"), ("/srv/files", Root)])
+        foreach (var (from, to) in ((string, string)[])[("127.0.0.1:7460", $"127.0.0.1:{filesPort}"), ("listen 10.1.0.20:443 ssl;", $"listen 127.0.0.3:{nginxPort} ssl; listen 127.0.0.1:{nginxPort} ssl;"), ("/etc/accessbroker/files.pem", $"{Place.Directory}/tls/files.pem"), ("/etc/accessbroker/files.key", $"{Place.Directory}/tls/files.key"), ("/srv/files", Root)])
         {
             Assert.Contains(from, sample, StringComparison.Ordinal);
             sample = sample.Replace(from, to, StringComparison.Ordinal);
         }
-        var configuration = Path.Combine(DataDirectory, "nginx.conf");
-        await File.WriteAllTextAsync(configuration, $"user root;\npid {DataDirectory}/nginx.pid;\nerror_log {DataDirectory}/nginx.log warn;\n" + sample.Replace("http {", $"http {{\n  client_body_temp_path {DataDirectory}/body;\n  proxy_temp_path {DataDirectory}/proxy;\n  fastcgi_temp_path {DataDirectory}/f;\n  uwsgi_temp_path {DataDirectory}/u;\n  scgi_temp_path {DataDirectory}/s;", StringComparison.Ordinal));
-        _nginx = Process.Start(new ProcessStartInfo("nginx", ["-c", configuration, "-g", "daemon off;"]) { RedirectStandardError = true });
+        if (Bare) sample = sample.Replace("location / {", $"location /bare/ {{ alias {Root}/; }}\n    location / {{", StringComparison.Ordinal);
+        var own = Path.Combine(data, $"nginx-{node}");
+        Directory.CreateDirectory(own);
+        var configuration = Path.Combine(own, "nginx.conf");
+        await File.WriteAllTextAsync(configuration, $"user root;\npid {own}/nginx.pid;\nerror_log {own}/nginx.log warn;\n" + sample.Replace("http {", $"http {{\n  client_body_temp_path {own}/body;\n  proxy_temp_path {own}/proxy;\n  fastcgi_temp_path {own}/f;\n  uwsgi_temp_path {own}/u;\n  scgi_temp_path {own}/s;", StringComparison.Ordinal));
+        _running.Add(Process.Start(new ProcessStartInfo("nginx", ["-c", configuration, "-g", "daemon off;"]) { RedirectStandardError = true })!);
     }
 
-    protected override async Task EndAsync()
+    /// <summary>Serves the same files below /bare/ to anybody: for benchmarks only.</summary>
+    internal bool Bare { get; init; }
+
+    internal async Task StopAsync()
     {
-        _nginx!.Kill(entireProcessTree: true);
-        await _nginx.WaitForExitAsync();
+        foreach (var nginx in _running)
+        {
+            nginx.Kill(entireProcessTree: true);
+            await nginx.WaitForExitAsync();
+        }
     }
+}
+
+/// <summary>A city with a file server.</summary>
+public class FilesCity : BrokerHost
+{
+    private FilesNginx? _files;
+    private FilesNginx Files => _files ??= new(DataDirectory);
+
+    internal int NginxPort => Files.Port;
+    internal string Origin => Files.Origin;
+    internal string Root => Files.Root;
+
+    protected override IEnumerable<KeyValuePair<string, string>> Settings => Files.Settings;
+    protected override Task ArrangeAsync() => Files.StartAsync();
+    protected override Task EndAsync() => Files.StopAsync();
 
     internal Task<List<string>> GrantAsync(string path, string subject, string actions, bool deny = false) => SqlAsync($"""
         insert into file_permissions.sets (resource, title, confidentiality, created_at, created_by) values ('{path}', 'x', 1, now(), 'test') on conflict do nothing;

@@ -41,6 +41,9 @@ public class BrokerHost : IAsyncLifetime
     /// <summary>What a class changes before the start: environment variables of the broker.</summary>
     protected virtual IEnumerable<KeyValuePair<string, string>> Settings => [];
 
+    /// <summary>What a class changes for one node alone.</summary>
+    protected virtual IEnumerable<KeyValuePair<string, string>> SettingsOf(int index) => [];
+
     /// <summary>What a class changes in its copy of the policies.</summary>
     protected virtual void ChangePolicies(string directory) { }
 
@@ -114,7 +117,7 @@ public class BrokerHost : IAsyncLifetime
             ["Broker__Database"] = $"Host={Place.Directory}/sql;Database={_database};Username=accessbroker;Maximum Pool Size=40",
             ["Broker__DatabaseOwner"] = $"Host={Place.Directory}/sql;Database={_database};Username=accessbroker_owner;Pooling=false",
         };
-        foreach (var (name, value) in Settings) environment[name] = value;
+        foreach (var (name, value) in Settings.Concat(SettingsOf(index))) environment[name] = value;
         return environment;
     }
 
