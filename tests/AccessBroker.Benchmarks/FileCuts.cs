@@ -90,7 +90,7 @@ internal static class FileCuts
         return me;
     }
 
-    private static Task GrantAsync(City city, string until) => city.SqlAsync($"insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by) values ('/公開', 'person:p-1001', array['read'], now() - interval '1 second', {until}, 'x', 'x', 'x')");
+    private static Task<List<string>> GrantAsync(City city, string until) => city.SqlAsync($"insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by) values ('/公開', 'person:p-1001', array['read'], now() - interval '1 second', {until}, 'x', 'x', 'x')");
 
     private static async Task<int> StatusAsync(City city, ConsoleBrowser me, int node)
     {
