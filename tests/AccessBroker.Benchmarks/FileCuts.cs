@@ -79,7 +79,7 @@ internal static class FileCuts
 
     private static async Task<ConsoleBrowser> EnterAsync(City city, TestTerminal terminal)
     {
-        var me = await ConsoleBrowser.SignInAsync(city, terminal, "sato");
+        var me = await SignInAsync(city, terminal);
         var to = new Uri(city.Files.Origin + "/");
         for (var hop = 0; hop < 4; hop++)
         {
@@ -88,6 +88,16 @@ internal static class FileCuts
             to = new Uri(to, next);
         }
         return me;
+    }
+
+    /// <summary>Faster than a hand: a claim that overtakes the reader's own message is refused and made again.</summary>
+    private static async Task<ConsoleBrowser> SignInAsync(City city, TestTerminal terminal)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try { return await ConsoleBrowser.SignInAsync(city, terminal, "sato"); }
+            catch (Xunit.Sdk.TrueException) when (attempt < 3) { await Task.Delay(500); }
+        }
     }
 
     private static Task<List<string>> GrantAsync(City city, string until) => city.SqlAsync($"insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by) values ('/公開', 'person:p-1001', array['read'], now() - interval '1 second', {until}, 'x', 'x', 'x')");

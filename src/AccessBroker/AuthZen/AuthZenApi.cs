@@ -10,11 +10,12 @@ using AccessBroker.Web;
 namespace AccessBroker.AuthZen;
 
 /// <summary>The endpoints of AuthZEN Authorization API 1.0. <clause>MOJ 第5-4(4)</clause></summary>
-internal sealed class AuthZenApi(Store store, FileDecisions decisions, EnforcerKeys enforcers, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class AuthZenApi(Store store, FileDecisions decisions, EnforcerKeys enforcers, GrantUses uses, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     /// <summary>Ours: items of a batch, results of a page.</summary>
     private const int MostItems = 1_000, MostResults = 1_000, UsualResults = 100;
-    private static readonly JsonElement Nothing = JsonElement.Parse("{}");
+    /// <summary>Ours: searches at a time; they ask the database about many.</summary>
+    private static readonly SemaphoreSlim Searching = new(4);
 
     internal delegate Task<IResult> Operation(JsonElement body, string enforcer, CancellationToken ct);
 
@@ -32,8 +33,11 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, EnforcerK
         using var buffer = new MemoryStream();
         await context.Request.Body.CopyToAsync(buffer, ct);
         if (StrictJson.ParseObject(buffer.ToArray()) is not { } body) return Bad(new("body", "must be one JSON object without doubled members"));
+        var search = context.Request.Path.StartsWithSegments("/access/v1/search");
+        if (search && !await Searching.WaitAsync(TimeSpan.FromSeconds(1), ct)) return Problems.Json(StatusCodes.Status503ServiceUnavailable, "authzen.busy", "検索が混み合っています。しばらくしてから、もう一度お試しください。");
         try { return await operation(body, enforcer, ct); }
         catch (AuthZenException e) { return Bad(e); }
+        finally { if (search) Searching.Release(); }
     }
 
     internal async Task<IResult> EvaluateAsync(JsonElement body, string enforcer, CancellationToken ct) => Results.Json(Answer(await DecideAsync(AuthZenQuestion.Read(body), enforcer, ct)));
@@ -106,7 +110,8 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, EnforcerK
         // Whoever is unknown is decided like anybody: the same way, the same time, the same answer.
         var (person, key) = (PersonOf(question) ?? PersonId.Parse("unknown"), question.Key ?? "unknown:unknown");
         var decision = await decisions.DecideAsync(person, key, question.Action, ct, question.Properties);
-        if (!decision.Allowed) coalescer.Add(new("files.ask", HistoryOutcome.Refused, $"files.{decision.Reason}") { Client = enforcer });
+        if (decision.Grant is { } grant) uses.Add(grant, person, question.Action);
+        else coalescer.Add(new("files.ask", HistoryOutcome.Refused, $"files.{decision.Reason}") { Client = enforcer });
         return decision;
     }
 
@@ -123,7 +128,7 @@ internal sealed class AuthZenApi(Store store, FileDecisions decisions, EnforcerK
         var count = !page.TryGetProperty("limit", out var limit) ? UsualResults : limit.ValueKind == JsonValueKind.Number && limit.TryGetInt32(out var given) && given is >= 1 and <= MostResults ? given : throw new AuthZenException("page.limit", $"must be 1 to {MostResults}");
         if (StrictJson.Text(page, "token") is not { Length: > 0 } token) return ("", count);
         try { return (Encoding.UTF8.GetString(Base64Url.DecodeFromChars(token)), count); }
-        catch (FormatException e) { throw new AuthZenException("page.token must come from an earlier answer", e); }
+        catch (FormatException) { throw new AuthZenException("page.token", "must come from an earlier answer"); }
     }
 
     private static object Found(List<string> found, int count, Func<string, object> form)

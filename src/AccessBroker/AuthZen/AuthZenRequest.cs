@@ -35,21 +35,19 @@ internal sealed record AuthZenQuestion(string SubjectType, string Subject, strin
             Text(resource, "resource", "type"), without.Contains("resource.id") ? "" : Text(resource, "resource", "id"), JsonElement.Parse(properties.ToJsonString()));
     }
 
-    /// <summary>An item of a batch over the defaults beside it: member by member, and inside them as well (§7.1.1).</summary>
+    /// <summary>An item of a batch over the defaults beside it (§7.1.1). What an item names itself is its own: of the default it takes a missing type or id, and properties only when it names no other entity.</summary>
     internal static JsonElement Merge(JsonElement defaults, JsonElement item)
     {
         var merged = new JsonObject();
         foreach (var name in (string[])["subject", "resource", "action", "context"])
         {
             var (own, common) = (item.TryGetProperty(name, out var given) ? given : default, defaults.TryGetProperty(name, out var general) ? general : default);
-            if (own.ValueKind == JsonValueKind.Object && common.ValueKind == JsonValueKind.Object)
-            {
-                var both = JsonObject.Create(common)!;
-                foreach (var member in own.EnumerateObject()) both[member.Name] = JsonNode.Parse(member.Value.GetRawText());
-                merged[name] = both;
-            }
-            else if (own.ValueKind != JsonValueKind.Undefined) merged[name] = JsonNode.Parse(own.GetRawText());
-            else if (common.ValueKind != JsonValueKind.Undefined) merged[name] = JsonNode.Parse(common.GetRawText());
+            if (own.ValueKind == JsonValueKind.Undefined && common.ValueKind == JsonValueKind.Undefined) continue;
+            merged[name] = JsonNode.Parse((own.ValueKind == JsonValueKind.Undefined ? common : own).GetRawText());
+            if (own.ValueKind != JsonValueKind.Object || common.ValueKind != JsonValueKind.Object || name == "context") continue;
+            var names = own.TryGetProperty("id", out _) || own.TryGetProperty("name", out _);
+            foreach (var member in common.EnumerateObject())
+                if (!own.TryGetProperty(member.Name, out _) && (member.Name == "type" || !names)) merged[name]![member.Name] = JsonNode.Parse(member.Value.GetRawText());
         }
         return JsonElement.Parse(merged.ToJsonString());
     }

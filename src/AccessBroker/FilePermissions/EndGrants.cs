@@ -6,7 +6,7 @@ using AccessBroker.Registers;
 
 namespace AccessBroker.FilePermissions;
 
-/// <summary>Rights ended at once: what narrows waits for nobody's yes. <clause>MIC 6.2(1)</clause></summary>
+/// <summary>Rights ended at once: what narrows waits for nobody's yes. The end of a refusal widens: it is a request. <clause>MIC 6.2(1)</clause></summary>
 internal sealed class EndGrants(HistorySpool history, Wakeups wakeups, TimeProvider time)
 {
     /// <summary>How many of them ended now. Running transfers are cut with them.</summary>
@@ -18,7 +18,7 @@ internal sealed class EndGrants(HistorySpool history, Wakeups wakeups, TimeProvi
             var done = new List<Narrowed>();
             foreach (var grant in grants)
             {
-                if (await work.AskAsync(FileRegister.Line(grant), CancellationToken.None) is not { } line || !await FileRegister.EndAsync(work, grant, by.Value, now, CancellationToken.None)) continue;
+                if (await work.AskAsync(FileRegister.Line(grant), CancellationToken.None) is not { } line || !await FileRegister.EndAsync(work, grant, denial: false, by.Value, now, CancellationToken.None)) continue;
                 work.Enter(FileRequest.Register, $"grant-{grant.ToString(CultureInfo.InvariantCulture)}", "終了", by.Value, FileRequest.Entry(line.Grant, reason), now, removed: true);
                 done.Add(new(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = by, Details = new Dictionary<string, string> { ["grant"] = $"{grant}", ["path"] = line.Grant.Resource, ["to"] = line.Grant.Subject, ["why"] = reason } }, now));
             }

@@ -30,10 +30,10 @@ internal sealed class FileBatches(Store store, Wakeups wakeups, TimeProvider tim
         internal sealed record Refused(int Status, string Code, string Sentence) : Beginning;
     }
 
-    /// <summary>Hides a place. Answers only when no node shows it any more.</summary>
-    internal async Task<Beginning> BeginAsync(string enforcer, string path, string purpose, TimeSpan within, CancellationToken ct)
+    /// <summary>Hides a place. Answers only when no node shows it any more. Asked again with the same token (whose answer was lost), it answers the same.</summary>
+    internal async Task<Beginning> BeginAsync(string enforcer, string path, string purpose, TimeSpan within, string? given, CancellationToken ct)
     {
-        var (token, now) = (Secret.New(), time.GetUtcNow());
+        var (token, now) = (given ?? Secret.New(), time.GetUtcNow());
         await using (var work = await store.BeginAsync(ct))
         {
             if (await work.AskAsync(FileRegister.BatchesOf(enforcer), ct) is not { } below || !FileRule.Chain(path).Contains(below)) return new Beginning.Refused(StatusCodes.Status403Forbidden, "files.batch-elsewhere", "このプログラムは、この場所の一括処理を行えません。");
@@ -42,6 +42,7 @@ internal sealed class FileBatches(Store store, Wakeups wakeups, TimeProvider tim
                 insert into file_permissions.batches (resource, enforcer, purpose, token_hash, begun_at, due_at) values ({path}, {enforcer}, {purpose}, {Secret.Hash(token)}, {now}, {now + within})
                 on conflict (resource) where ended_at is null do nothing returning id
                 """, r => r.GetInt64(0), ct);
+            if (begun is [] && given is not null && await work.QueryAsync($"select due_at from file_permissions.batches where resource = {path} and token_hash = {Secret.Hash(given)} and enforcer = {enforcer} and ended_at is null", r => r.GetFieldValue<DateTimeOffset>(0), ct) is [var due]) return new Beginning.Hidden(given, due);
             if (begun is not [var id]) return new Beginning.Refused(StatusCodes.Status409Conflict, "files.batch-busy", "この場所では、別の一括処理が終わっていません。");
             work.Write($"update file_permissions.sets set batch_since = {now} where resource = {path}");
             work.Record(new("files.begin-batch", HistoryOutcome.Done) { Client = enforcer, Details = Details(id, path, purpose) }, now);
@@ -51,6 +52,13 @@ internal sealed class FileBatches(Store store, Wakeups wakeups, TimeProvider tim
         // Begun is begun: a caller who goes away in between finds the place hidden, not the promise broken.
         await Task.Delay(Everywhere, time, CancellationToken.None);
         return new Beginning.Hidden(token, now + within);
+    }
+
+    /// <summary>The program lives and needs longer; the new end. Null: unknown, ended, or another program's.</summary>
+    internal async Task<DateTimeOffset?> ExtendAsync(string enforcer, string token, TimeSpan within, CancellationToken ct)
+    {
+        var due = time.GetUtcNow() + within;
+        return await store.ExecuteAsync($"update file_permissions.batches set due_at = {due}, told_at = null where token_hash = {Secret.Hash(token)} and enforcer = {enforcer} and ended_at is null", ct) == 1 ? due : null;
     }
 
     /// <summary>The program is done: its place is there again. False: unknown, ended, or another program's.</summary>
@@ -90,26 +98,39 @@ internal static class FileBatchApi
         {
             if (FilePath.Parse(StrictJson.Text(body, "path")) is not { } path) return Bad("path");
             if (StrictJson.Text(body, "purpose")?.Trim() is not { Length: >= 2 and <= 400 } purpose || !FreeText.Fits(purpose, lines: false)) return Bad("purpose");
-            if (!body.TryGetProperty("minutes", out var minutes) || minutes.ValueKind != JsonValueKind.Number || !minutes.TryGetInt32(out var within) || within is < 1 or > FileBatches.MostMinutes) return Bad("minutes");
-            return await batches.BeginAsync(enforcer, path, purpose, TimeSpan.FromMinutes(within), context.RequestAborted) switch
+            if (Minutes(body) is not { } within) return Bad("minutes");
+            var token = StrictJson.Text(body, "batch");
+            if (token is not null && !Secret.Fits(token)) return Bad("batch");
+            return await batches.BeginAsync(enforcer, path, purpose, within, token, context.RequestAborted) switch
             {
                 FileBatches.Beginning.Hidden hidden => Results.Json(new { batch = hidden.Token, due = hidden.DueAt }, statusCode: StatusCodes.Status201Created),
                 FileBatches.Beginning.Refused refused => Problems.Json(refused.Status, refused.Code, refused.Sentence),
                 _ => throw new InvalidOperationException(),
             };
         })).WithMetadata(new AuditedAttribute("files.begin-batch"));
+        app.MapPost("/file-batches/v1/extend", (HttpContext context, EnforcerKeys enforcers, FileBatches batches) => RunAsync(context, enforcers, async (body, enforcer) =>
+            StrictJson.Text(body, "batch") is not { } token || !Secret.Fits(token) ? Bad("batch") : Minutes(body) is not { } within ? Bad("minutes")
+                : await batches.ExtendAsync(enforcer, token, within, context.RequestAborted) is { } due ? Results.Json(new { due }) : Unknown())).WithMetadata(new AuditedAttribute("files.begin-batch"));
         app.MapPost("/file-batches/v1/commit", (HttpContext context, EnforcerKeys enforcers, FileBatches batches) => RunAsync(context, enforcers, async (body, enforcer) =>
             StrictJson.Text(body, "batch") is not { } token || !Secret.Fits(token) ? Bad("batch")
-                : await batches.CommitAsync(enforcer, token, context.RequestAborted) ? Results.NoContent() : Problems.Json(StatusCodes.Status404NotFound, "files.batch-unknown", "この一括処理はないか、すでに終わっています。"))).WithMetadata(new AuditedAttribute("files.commit-batch"));
+                : await batches.CommitAsync(enforcer, token, context.RequestAborted) ? Results.NoContent() : Unknown())).WithMetadata(new AuditedAttribute("files.commit-batch"));
     }
 
     private static async Task<IResult> RunAsync(HttpContext context, EnforcerKeys enforcers, Func<JsonElement, string, Task<IResult>> operation)
     {
-        if (await enforcers.NameOfAsync(context) is not { } enforcer) return EnforcerKeys.Unknown(context);
+        var coalescer = context.RequestServices.GetRequiredService<Coalescer>();
+        var enforcer = await enforcers.NameOfAsync(context);
         using var buffer = new MemoryStream();
-        await context.Request.Body.CopyToAsync(buffer, context.RequestAborted);
-        return StrictJson.ParseObject(buffer.ToArray()) is { } body ? await operation(body, enforcer) : Bad("body");
+        if (enforcer is not null) await context.Request.Body.CopyToAsync(buffer, context.RequestAborted);
+        var answer = enforcer is null ? EnforcerKeys.Unknown(context) : StrictJson.ParseObject(buffer.ToArray()) is { } body ? await operation(body, enforcer) : Bad("body");
+        if (answer is IStatusCodeHttpResult { StatusCode: >= 400 and var status }) coalescer.Add(new("files.begin-batch", HistoryOutcome.Refused, $"files.status-{status}") { Client = enforcer, Address = context.Connection.RemoteIpAddress?.ToString() });
+        return answer;
     }
+
+    private static TimeSpan? Minutes(JsonElement body) =>
+        body.TryGetProperty("minutes", out var minutes) && minutes.ValueKind == JsonValueKind.Number && minutes.TryGetInt32(out var within) && within is >= 1 and <= FileBatches.MostMinutes ? TimeSpan.FromMinutes(within) : null;
+
+    private static IResult Unknown() => Problems.Json(StatusCodes.Status404NotFound, "files.batch-unknown", "この一括処理はないか、すでに終わっています。");
 
     private static IResult Bad(string field) => Problems.Json(StatusCodes.Status400BadRequest, "files.bad-request", $"{field} が正しくありません。");
 }

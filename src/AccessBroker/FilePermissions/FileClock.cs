@@ -15,12 +15,13 @@ internal sealed partial class FileClock(Store store, Permissions permissions, Ti
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10), time);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
+        for (var turn = 0; await timer.WaitForNextTickAsync(stoppingToken); turn++)
         {
             try
             {
                 await TellOverdueAsync(stoppingToken);
-                await TellReviewsAsync(stoppingToken);
+                // Days are looked at each hour, and soon after a start.
+                if (turn % 360 == 0) await TellReviewsAsync(stoppingToken);
             }
             catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { Waiting(log, e.Message); }
         }

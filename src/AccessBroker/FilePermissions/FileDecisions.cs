@@ -58,19 +58,33 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         return snapshot.Until < decision.ValidUntil ? decision with { ValidUntil = snapshot.Until.Value } : decision;
     }
 
-    /// <summary>The sets as this node knows them. Throws <see cref="FileRightsUnknownException"/>.</summary>
-    public IReadOnlyDictionary<string, FileSet> Sets => Current().Sets;
+    /// <summary>How many places there are. Throws <see cref="FileRightsUnknownException"/>.</summary>
+    public int Places => Current().Sets.Count;
 
     private Generation Current() => _generation is { } generation && time.GetElapsedTime(Interlocked.Read(ref _heard)) <= Believed ? generation : throw new FileRightsUnknownException();
 
     private Task<Snapshot> Load(Generation generation, PersonId person, DateTimeOffset at)
     {
-        if (generation.Snapshots.Count > MostSnapshots) generation.Snapshots.Clear();
+        // Questions about many who do not exist push out some, never everybody.
+        if (generation.Snapshots.Count > MostSnapshots)
+            foreach (var other in generation.Snapshots.Keys.Take(MostSnapshots / 10)) generation.Snapshots.TryRemove(other, out _);
         var task = generation.Snapshots.GetOrAdd(person, p => LoadAsync(p, at));
+        if (!task.IsFaulted && !task.IsCanceled) return task;
         // A load that failed is no answer for the next one.
-        if (task.IsFaulted || task.IsCanceled) generation.Snapshots.TryRemove(new(person, task));
-        return task;
+        generation.Snapshots.TryRemove(new(person, task));
+        return generation.Snapshots.GetOrAdd(person, p => LoadAsync(p, at));
     }
+
+    /// <summary>Directories that lead to something granted to a person to read, and "/": the names of others are nobody's business. Throws as <see cref="DecideAsync"/>.</summary>
+    public async ValueTask<IReadOnlySet<string>> LeadingAsync(PersonId person, CancellationToken ct)
+    {
+        var (generation, at) = (Current(), time.GetUtcNow());
+        var snapshot = await Load(generation, person, at).WaitAsync(ct);
+        return snapshot.Grants.Values.SelectMany(g => g).Where(g => !g.Deny && g.From <= at && g.Until > at && g.Resource.StartsWith('/') && (g.Actions.Contains("read") || g.Actions.Contains("write"))).SelectMany(g => FileRule.Chain(g.Resource)).ToHashSet(StringComparer.Ordinal);
+    }
+
+    /// <summary>Is a bulk update under way at a path. Throws <see cref="FileRightsUnknownException"/>.</summary>
+    public bool IsInBatch(string path) => Current().Sets is var sets && FileRule.Chain(path).Any(level => sets.TryGetValue(level, out var set) && set.InBatch);
 
     private async Task<Snapshot> LoadAsync(PersonId person, DateTimeOffset at)
     {

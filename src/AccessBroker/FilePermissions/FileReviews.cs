@@ -24,12 +24,20 @@ internal sealed class FileReviews(Store store, Permissions permissions, TimeProv
     private static Sql IsUnusedSince(DateTimeOffset day) => $"not g.deny and g.valid_from < {day} and not exists (select from file_permissions.uses u where u.grant_id = g.id and u.used_at >= {day})";
 
     /// <summary>What waits for this person's review.</summary>
-    internal async Task<List<GrantLine>> DueAsync(UnitOfWork work, MayDo may, CancellationToken ct) => [.. (await work.AskAsync(FileRegister.LinesWhere(IsDue(time.GetUtcNow()), time.GetUtcNow()), ct)).Where(l => !IsOwn(l, may.Person!.Id))];
+    internal async Task<List<GrantLine>> DueAsync(UnitOfWork work, MayDo may, CancellationToken ct)
+    {
+        var own = await OwnAsync(work, may.Person!.Id, ct);
+        return [.. (await work.AskAsync(FileRegister.LinesWhere(IsDue(time.GetUtcNow()), time.GetUtcNow()), ct)).Where(l => !IsOwn(l, own))];
+    }
 
     /// <summary>Grants in force that nobody has used for 90 days.</summary>
     internal Question<List<GrantLine>> UnusedNow() => FileRegister.LinesWhere(IsUnusedSince(time.GetUtcNow() - Unused), time.GetUtcNow());
 
-    internal static bool IsOwn(GrantLine line, PersonId person) => line.Grant.Subject == $"person:{person}";
+    /// <summary>As whom a person would judge themselves: by name, and by the post held. Everybody of a section is not one's own.</summary>
+    internal async Task<HashSet<string>> OwnAsync(UnitOfWork work, PersonId person, CancellationToken ct) =>
+        [.. (await work.AskAsync(FileRegister.Subjects(person, time.GetUtcNow()), ct)).Subjects.Where(s => !s.StartsWith("section:", StringComparison.Ordinal)), $"person:{person}"];
+
+    internal static bool IsOwn(GrantLine line, IReadOnlySet<string> own) => own.Contains(line.Grant.Subject);
 
     /// <summary>These go on: how many. Not permitted, over, or one's own: not counted.</summary>
     internal async Task<int> KeepAsync(IReadOnlyCollection<long> grants, PersonId by, string reason, CancellationToken ct)
@@ -37,9 +45,10 @@ internal sealed class FileReviews(Store store, Permissions permissions, TimeProv
         var now = time.GetUtcNow();
         await using var work = await store.BeginAsync(ct);
         if (!(await permissions.OfAsync(work, by, ct)).Allows("files.review")) return 0;
+        var own = await OwnAsync(work, by, ct);
         var kept = await work.QueryAsync($"""
             update file_permissions.grants set reviewed_at = {now}, reviewed_by = {by}
-            where id = any({grants.ToArray()}) and ended_at is null and valid_until > {now} and subject <> {"person:" + by.Value} returning id, resource, subject
+            where id = any({grants.ToArray()}) and ended_at is null and valid_until > {now} and subject <> all({own.ToArray()}) returning id, resource, subject
             """, r => (Id: r.GetInt64(0), Resource: r.GetString(1), Subject: r.GetString(2)), ct);
         foreach (var (id, resource, subject) in kept)
         {

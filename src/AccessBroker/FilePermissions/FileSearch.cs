@@ -10,9 +10,9 @@ public static class FileSearch
 
     /// <summary>People who may, by id, after <paramref name="after"/>.</summary>
     public static Question<List<string>> WhoMay(string resource, string action, DateTimeOffset at, string properties, string after, int count) => Question.All(
-        $"select p from unnest(people.valid_ids({at})) p where p > {after} collate \"C\" and (file_permissions.decide(p, {resource}, {action}, {at}, {properties:json})).allowed order by p collate \"C\" limit {count}", r => r.GetString(0));
+        $"select p from unnest(people.acting_as({FileRegister.Subjects(resource, at)}, {at})) p where p > {after} collate \"C\" and (file_permissions.decide(p, {resource}, {action}, {at}, {properties:json})).allowed order by p collate \"C\" limit {count}", r => r.GetString(0));
 
-    /// <summary>Registered resources of a type (null: files), and stored files, that a person may, by name, after <paramref name="after"/>.</summary>
+    /// <summary>Registered resources of a type (null: places of files) that a person may, by name, after <paramref name="after"/>.</summary>
     public static Question<List<string>> WhatMay(string person, string? type, string action, DateTimeOffset at, string properties, string after, int count) => Question.All($"""
         select r from (select resource r from file_permissions.sets where case when {type}::text is null then left(resource, 1) = '/' else left(resource, length({type ?? ""}) + 1) = {type + ":"} and length(resource) > length({type ?? ""}) + 1 end) all_of_them
         where r > {after} collate "C" and (file_permissions.decide({person}, r, {action}, {at}, {properties:json})).allowed order by r collate "C" limit {count}

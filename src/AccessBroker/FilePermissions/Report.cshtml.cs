@@ -47,11 +47,14 @@ internal sealed class ReportModel(Store store, Exports exports, TimeProvider tim
     };
     internal static string Outcome(string outcome) => outcome switch { "done" => "実施", "refused" => "拒否", _ => "終了" };
 
+    /// <summary>Days that a history can have.</summary>
+    private static DateOnly Within(DateOnly day) => day.Year < 2000 ? new(2000, 1, 1) : day.Year > 2200 ? new(2200, 1, 1) : day;
+
     public async Task<IActionResult> OnGetAsync([StringLength(1000)] string? path, DateOnly? from, DateOnly? until, string? format, CancellationToken ct)
     {
         var now = time.GetUtcNow();
-        Until = until ?? JapaneseTime.DayOf(now);
-        From = from ?? Until.AddMonths(-1);
+        Until = Within(until ?? JapaneseTime.DayOf(now));
+        From = Within(from ?? Until.AddMonths(-1));
         if (string.IsNullOrWhiteSpace(path)) return Page();
         if (FilePath.Parse(path.Trim()) is not { } canonical) { Problem = FileRequest.BadPath; return Page(); }
         if (Until < From || Until > From.AddYears(8)) { Problem = "期間を確かめてください。"; return Page(); }

@@ -25,7 +25,8 @@ internal sealed class ReviewModel(Store store, Permissions permissions, FileRevi
     public bool Succeeded { get; private set; }
     internal Subjects Names { get; private set; } = Subjects.None;
     public bool IsUnused(GrantLine line) => FileReviews.IsUnused(line, time.GetUtcNow());
-    public bool IsOwn(GrantLine line) => FileReviews.IsOwn(line, PersonId.Of(User));
+    private IReadOnlySet<string> _own = new HashSet<string>();
+    public bool IsOwn(GrantLine line) => FileReviews.IsOwn(line, _own);
 
     /// <param name="show">"unused": the report of unused rights; else what is due.</param>
     public async Task<IActionResult> OnGetAsync(string? show, string? format, CancellationToken ct)
@@ -33,6 +34,7 @@ internal sealed class ReviewModel(Store store, Permissions permissions, FileRevi
         await using var work = await store.ReadAsync(ct);
         var may = await permissions.OfAsync(work, PersonId.Of(User), ct);
         (UnusedOnly, MayReview) = (show == "unused", may.Allows("files.review"));
+        _own = await reviews.OwnAsync(work, PersonId.Of(User), ct);
         Rows = UnusedOnly ? await work.AskAsync(reviews.UnusedNow(), ct) : await reviews.DueAsync(work, may, ct);
         Names = await Subjects.OfAsync(work, Rows.SelectMany(r => new[] { r.Grant.Subject, r.RequestedBy, r.ReviewedBy ?? "" }), time.GetUtcNow(), ct);
         return format != "csv" ? Page() : await exports.CsvAsync(HttpContext, UnusedOnly ? "file-rights-unused" : "file-rights-due", ["番号", "場所", "相手", "できること", "開始", "終了", "理由", "最後の利用", "前回の見直し"],

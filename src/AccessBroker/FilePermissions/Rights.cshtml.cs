@@ -26,6 +26,8 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
     public DateOnly On { get; private set; }
     public bool IsPast { get; private set; }
     public IReadOnlyList<SetLine> Sets { get; private set; } = [];
+    /// <summary>There is more than the page shows.</summary>
+    public bool IsCut { get; private set; }
     public IReadOnlyList<GrantLine> Grants { get; private set; } = [];
     public IReadOnlyList<Line> Lines { get; private set; } = [];
     /// <summary>People whom the typed text fits, when it is more than one.</summary>
@@ -90,14 +92,14 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
         Path = path;
         var (everybody, grants) = (FileRegister.Everybody(path, at), FileRegister.LinesOn(FileRule.Chain(path), at));
         await work.AskAsync(ct, everybody, grants);
-        (Grants, Lines) = (grants.Answer, Group(everybody.Answer));
+        (Grants, Lines, IsCut) = (grants.Answer, Group(everybody.Answer), everybody.Answer.Count >= FileRegister.MostLines);
     }
 
     private async Task OfPersonAsync(UnitOfWork work, PersonId who, DateTimeOffset at, CancellationToken ct)
     {
         var (line, everywhere, grants) = (PeopleRegister.Find(who, at), FileRegister.Everywhere(who, at), FileRegister.LinesOf(who, at));
         await work.AskAsync(ct, line, everywhere, grants);
-        (Person, Grants, Lines) = (line.Answer, grants.Answer, Group(everywhere.Answer));
+        (Person, Grants, Lines, IsCut) = (line.Answer, grants.Answer, Group(everywhere.Answer), everywhere.Answer.Count >= FileRegister.MostLines);
     }
 
     private static List<Line> Group(IEnumerable<(string Key, string Action, bool Allowed, string Reason, long? Grant)> answers) =>

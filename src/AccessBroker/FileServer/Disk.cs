@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 
 namespace AccessBroker.FileServer;
@@ -6,7 +7,7 @@ namespace AccessBroker.FileServer;
 /// Files below one directory. What is opened is what the path says: after opening, the kernel is asked where the file really is, so that no link on the way,
 /// and no exchange in between, leads elsewhere. The directory must be one file system: files are put in place by renaming. <clause>MIC 6.3(5)</clause>
 /// </summary>
-internal sealed class Disk(string root)
+internal sealed partial class Disk(string root)
 {
     private readonly string _root = root.Length == 0 ? "" : RealPath(Path.TrimEndingDirectorySeparator(Path.GetFullPath(root)));
 
@@ -15,15 +16,26 @@ internal sealed class Disk(string root)
 
     internal bool IsDirectory(string path) => Directory.Exists(PlaceOf(path)) && IsTrue(PlaceOf(path));
 
-    /// <summary>What a directory holds; links lead nowhere, so they are not there.</summary>
-    internal IEnumerable<string> Names(string path) => new DirectoryInfo(PlaceOf(path)).EnumerateFileSystemInfos().Where(e => e.LinkTarget is null).Select(e => e.Name);
+    /// <summary>What a directory holds, at most so many; links lead nowhere, so they are not there. A directory that cannot be read holds nothing.</summary>
+    internal List<string> Names(string path, int most)
+    {
+        try { return [.. new DirectoryInfo(PlaceOf(path)).EnumerateFileSystemInfos().Where(e => e.LinkTarget is null).Take(most).Select(e => e.Name)]; }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return []; }
+    }
 
     internal long Length(string path) => new FileInfo(PlaceOf(path)) is { Exists: true } file ? file.Length : 0;
 
     internal DateTimeOffset ChangedAt(string path) => File.GetLastWriteTimeUtc(PlaceOf(path));
 
-    /// <summary>The open file, or null: there is none, it is no regular file, or a link leads elsewhere.</summary>
+    /// <summary>The open file, or null: there is none, it is no regular file, or a link leads elsewhere. A file that was just replaced is opened again.</summary>
     internal FileStream? Open(string path)
+    {
+        FileStream? stream = null;
+        for (var attempt = 0; attempt < 3 && (stream = OpenOnce(path)) is null && File.Exists(PlaceOf(path)); attempt++) { }
+        return stream;
+    }
+
+    private FileStream? OpenOnce(string path)
     {
         try
         {
@@ -57,6 +69,8 @@ internal sealed class Disk(string root)
                 hash.AppendData(buffer, 0, read);
                 await file.WriteAsync(buffer.AsMemory(0, read), ct);
             }
+            // nginx's user reads what the broker's user writes, through the directory's group.
+            if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(file.SafeFileHandle, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead);
             file.Flush(flushToDisk: true);
             if (!IsWhere(file, place)) throw new IOException("the directory was exchanged");
             return (name, bytes, Convert.ToHexStringLower(hash.GetHashAndReset()));
@@ -73,7 +87,9 @@ internal sealed class Disk(string root)
     {
         RequireDirectoryOf(path);
         var waiting = Path.Combine(_root, Waiting, beside);
-        if (File.Exists(waiting)) File.Move(waiting, PlaceOf(path), overwrite: true);
+        if (!File.Exists(waiting)) return;
+        File.Move(waiting, PlaceOf(path), overwrite: true);
+        Sync(Path.GetDirectoryName(PlaceOf(path))!);
     }
 
     /// <summary>Forgets a waiting file.</summary>
@@ -93,7 +109,9 @@ internal sealed class Disk(string root)
     /// <summary>Removes a file; done again, nothing happens. Throws <see cref="IOException"/>.</summary>
     internal void Remove(string path)
     {
-        if (Exists(path)) File.Delete(PlaceOf(path));
+        if (!Exists(path)) return;
+        File.Delete(PlaceOf(path));
+        Sync(Path.GetDirectoryName(PlaceOf(path))!);
     }
 
     private void RequireDirectoryOf(string path)
@@ -113,6 +131,25 @@ internal sealed class Disk(string root)
         }
         return real;
     }
+
+    /// <summary>A directory's entries are on the disk. Throws <see cref="IOException"/>.</summary>
+    private static void Sync(string directory)
+    {
+        var handle = OpenDirectory(directory, 0);
+        if (handle < 0) throw new IOException("the directory could not be opened");
+        try
+        {
+            if (SyncHandle(handle) != 0) throw new IOException("the directory could not be written");
+        }
+        finally { _ = CloseHandle(handle); }
+    }
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int OpenDirectory(string path, int flags);
+    [LibraryImport("libc", EntryPoint = "fsync"), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int SyncHandle(int handle);
+    [LibraryImport("libc", EntryPoint = "close"), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int CloseHandle(int handle);
 
     private static bool IsWhere(FileStream stream, string place)
     {

@@ -3,6 +3,7 @@ using AccessBroker.FilePermissions;
 using AccessBroker.History;
 using AccessBroker.Primitives;
 using AccessBroker.Sessions;
+using AccessBroker.Web;
 using Npgsql;
 
 namespace AccessBroker.FileServer;
@@ -14,11 +15,15 @@ internal sealed record FileChange(int Status, string Code = "", string Sentence 
 /// Uploads and deletions: first the bytes beside, then row and event in one commit, then the place. What a crash leaves between commit and place is finished
 /// by any node. <clause>MOJ 第5-8(1)ウ</clause> <clause>MIC 6.1(2)</clause>
 /// </summary>
-internal sealed partial class FileChanges(Store store, FileStreams streams, Disk disk, TimeProvider time, ILogger<FileChanges> log) : BackgroundService
+internal sealed partial class FileChanges(Store store, FileStreams streams, FileDecisions decisions, Disk disk, TimeProvider time, ILogger<FileChanges> log) : BackgroundService, IHealthReport
 {
-    /// <summary>Ours: 10 GiB. A rename is on the disk for certain after a minute; until then it may have to be done again.</summary>
+    /// <summary>Ours: 10 GiB.</summary>
     internal const long MostBytes = 10L * 1024 * 1024 * 1024;
-    private static readonly TimeSpan Certain = TimeSpan.FromMinutes(1);
+    private volatile int _unfinished;
+
+    /// <inheritdoc/>
+    public Task<ComponentHealth> ReportAsync(CancellationToken ct) => Task.FromResult(_unfinished == 0 ? new ComponentHealth("files", "ファイルサーバー", "ok")
+        : new ComponentHealth("files", "ファイルサーバー", "degraded", "記録されたのに、まだディスクに反映されていないファイルの変更があります。保存先のフォルダーの権限と空き容量を確かめてください。直れば自動で反映されます。"));
 
     /// <summary>Stores what comes as this path. Never throws for what a visitor or the disk does; throws <see cref="NpgsqlException"/>.</summary>
     internal async Task<FileChange?> StoreAsync(LiveSession session, string path, Stream body, HistoryEvent entry, long grant, CancellationToken ct)
@@ -31,7 +36,7 @@ internal sealed partial class FileChanges(Store store, FileStreams streams, Disk
             using var both = CancellationTokenSource.CreateLinkedTokenSource(ct, stream.Cut);
             (beside, var bytes, var hash) = await disk.WriteAsync(path, body, MostBytes, both.Token);
             both.Token.ThrowIfCancellationRequested();
-            await using var work = await store.BeginAsync(CancellationToken.None);
+            await using var work = await BeginAsync(path, CancellationToken.None);
             await FileShelf.ActAsAsync(work, session.Person, CancellationToken.None);
             var version = await FileShelf.StoreAsync(work, path, bytes, hash, session.Person, time.GetUtcNow(), CancellationToken.None);
             work.Record(entry with { Details = entry.Details.Concat([new("bytes", $"{bytes}"), new("sha256", hash), new("version", $"{version}")]).ToDictionary() }, time.GetUtcNow());
@@ -40,8 +45,7 @@ internal sealed partial class FileChanges(Store store, FileStreams streams, Disk
             // From here on nobody but the database knows whether it counts: what waits is kept, and forgotten after a day if nobody committed it.
             beside = null;
             await work.CommitAsync(CancellationToken.None);
-            await FinishAsync(id);
-            return new(version == 1 ? StatusCodes.Status201Created : StatusCodes.Status204NoContent);
+            return await FinishAsync(id) ? new(version == 1 ? StatusCodes.Status201Created : StatusCodes.Status204NoContent) : Later();
         }
         catch (OperationCanceledException)
         {
@@ -49,7 +53,7 @@ internal sealed partial class FileChanges(Store store, FileStreams streams, Disk
             return null;
         }
         catch (DirectoryNotFoundException) { return new(StatusCodes.Status404NotFound, "files.no-directory", "このフォルダーはありません。"); }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
         {
             await store.RecordAsync(entry with { Outcome = HistoryOutcome.Refused, Reason = "files.not-stored" }, time.GetUtcNow(), CancellationToken.None);
             return new(StatusCodes.Status507InsufficientStorage, "files.not-stored", "保存できませんでした。元のファイルはそのままです。");
@@ -65,15 +69,24 @@ internal sealed partial class FileChanges(Store store, FileStreams streams, Disk
     internal async Task<FileChange> RemoveAsync(LiveSession session, string path, HistoryEvent entry, long grant, CancellationToken ct)
     {
         if (!disk.Exists(path)) return new(StatusCodes.Status404NotFound, "files.not-found", "このファイルはありません。");
-        await using var work = await store.BeginAsync(ct);
+        await using var work = await BeginAsync(path, ct);
         work.Record(entry, time.GetUtcNow());
         FileShelf.NoteUse(work, grant, session.Person.Value, "delete", time.GetUtcNow());
         await FileShelf.ActAsAsync(work, session.Person, ct);
         await FileShelf.RemoveAsync(work, path, ct);
         var id = await NoteAsync(work, path, null);
         await work.CommitAsync(CancellationToken.None);
-        await FinishAsync(id);
-        return new(StatusCodes.Status204NoContent);
+        return await FinishAsync(id) ? new(StatusCodes.Status204NoContent) : Later();
+    }
+
+    private static FileChange Later() => new(StatusCodes.Status202Accepted, "files.later", "記録しました。ディスクへの反映は、少し後になります。");
+
+    /// <summary>One change of a path at a time, also where nothing is stored yet.</summary>
+    private async Task<UnitOfWork> BeginAsync(string path, CancellationToken ct)
+    {
+        var work = await store.BeginAsync(ct);
+        await work.QueryAsync($"select true from (select pg_advisory_xact_lock(hashtextextended({path}, 0))) locked", r => r.GetBoolean(0), ct);
+        return work;
     }
 
     /// <summary>What was to be done with this path before is done or no longer wanted.</summary>
@@ -84,32 +97,32 @@ internal sealed partial class FileChanges(Store store, FileStreams streams, Disk
         return (await work.QueryAsync($"insert into file_server.unfinished (path, beside, at) values ({path}, {beside}, {time.GetUtcNow()}) returning id", r => r.GetInt64(0), CancellationToken.None))[0];
     }
 
-    /// <summary>Does on the disk what is recorded; under the row's lock, so that a later change of the same path comes later on the disk as well.</summary>
+    /// <summary>Does on the disk what is recorded, once; under the row's lock, so that a later change of the same path comes later on the disk as well. False: not yet.</summary>
     private async Task<bool> FinishAsync(long id)
     {
         try
         {
             await using var work = await store.BeginAsync(CancellationToken.None);
-            if (await work.QueryAsync($"select path, beside from file_server.unfinished where id = {id} for update", r => (Path: r.GetString(0), Beside: r.IsDBNull(1) ? null : r.GetString(1)), CancellationToken.None) is not [var (path, beside)]) return true;
-            if (beside is null) disk.Remove(path);
+            if (await work.QueryAsync($"delete from file_server.unfinished where id = {id} returning path, coalesce(beside, '')", r => (Path: r.GetString(0), Beside: r.GetString(1)), CancellationToken.None) is not [var (path, beside)]) return true;
+            // A program is at work there: what people changed before it began waits for its end.
+            if (decisions.IsInBatch(path)) return false;
+            if (beside.Length == 0) disk.Remove(path);
             else disk.Place(path, beside);
+            await work.CommitAsync(CancellationToken.None);
             return true;
         }
-        // It is recorded, and tried again every ten seconds.
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NpgsqlException or TimeoutException or IUnavailable) { NotYet(log, id, e.Message); return false; }
     }
 
-    /// <summary>Whatever is certain is forgotten; the rest is done again.</summary>
+    /// <summary>Does again what a crash or a full disk left; forgets what nobody committed.</summary>
     internal async Task TurnAsync(CancellationToken ct)
     {
-        var now = time.GetUtcNow();
-        foreach (var (id, at) in await store.AskAsync(Question.All($"select id, at from file_server.unfinished order by id limit 1000", r => (r.GetInt64(0), r.GetFieldValue<DateTimeOffset>(1))), ct))
-        {
-            if (await FinishAsync(id) && at < now - Certain) await store.ExecuteAsync($"delete from file_server.unfinished where id = {id} and at < {now - Certain}", ct);
-        }
-        // What nobody committed.
-        foreach (var left in disk.WaitingSince(now - TimeSpan.FromDays(1)))
-            if (await store.AskAsync(Question.All($"select 1 from file_server.unfinished where beside = {left}", r => r.GetInt32(0)), ct) is []) disk.Forget(left);
+        var (left, last) = (0, 0L);
+        for (List<long> some; (some = await store.AskAsync(Question.All($"select id from file_server.unfinished where id > {last} and at < {time.GetUtcNow() - TimeSpan.FromSeconds(5)} order by id limit 200", r => r.GetInt64(0)), ct)).Count > 0; last = some[^1])
+            foreach (var id in some) if (!await FinishAsync(id)) left++;
+        _unfinished = left;
+        foreach (var waiting in disk.WaitingSince(time.GetUtcNow() - TimeSpan.FromDays(1)))
+            if (await store.AskAsync(Question.All($"select 1 from file_server.unfinished where beside = {waiting}", r => r.GetInt32(0)), ct) is []) disk.Forget(waiting);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)

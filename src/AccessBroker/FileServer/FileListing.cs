@@ -15,19 +15,20 @@ internal sealed class FileListing(FileDecisions decisions, Disk disk, IStringLoc
 
     private sealed record Line(string Name, string Path, bool Directory, IReadOnlySet<string> May);
 
-    /// <summary>The page; null: nothing here is this person's business.</summary>
-    internal async Task<string?> PageAsync(LiveSession session, string path, CancellationToken ct)
+    /// <summary>The page; null: no directory, or nothing of it is this person's business. Whoever may neither read it nor has something below is refused before the disk is asked.</summary>
+    internal async Task<string?> PageAsync(LiveSession session, string path, bool mayRead, CancellationToken ct)
     {
-        var here = await MayAsync(session, path, ct);
-        var leading = await LeadingAsync(session, ct);
+        var leading = await decisions.LeadingAsync(session.Person, ct);
+        if ((!mayRead && !leading.Contains(path)) || !disk.IsDirectory(path)) return null;
+        var (here, names) = (await MayAsync(session, path, ct), disk.Names(path, Most + 1));
         var lines = new List<Line>();
-        foreach (var name in disk.Names(path).Order(StringComparer.Ordinal).Take(Most))
+        foreach (var name in names.Take(Most).Order(StringComparer.Ordinal))
         {
-            if (FilePath.Parse((path == "/" ? "" : path) + "/" + name) is not { } child) continue;
+            if (FilePath.Parse((path == "/" ? "" : path) + "/" + name) is not { } child || (child + "/").StartsWith(FileServerApp.Reserved, StringComparison.Ordinal)) continue;
             var (may, directory) = (await MayAsync(session, child, ct), disk.IsDirectory(child));
             if (may.Contains("read") || (directory && (leading.Contains(child) || may.Contains("write")))) lines.Add(new(name, child, directory, may));
         }
-        return lines.Count == 0 && !here.Contains("read") && !here.Contains("write") ? null : Page(path, here, lines);
+        return Page(path, here, lines, names.Count > Most);
     }
 
     private async Task<IReadOnlySet<string>> MayAsync(LiveSession session, string path, CancellationToken ct)
@@ -37,21 +38,12 @@ internal sealed class FileListing(FileDecisions decisions, Disk disk, IStringLoc
         return may;
     }
 
-    /// <summary>Every directory above a place of theirs: the names of other places are nobody's business.</summary>
-    private async Task<HashSet<string>> LeadingAsync(LiveSession session, CancellationToken ct)
-    {
-        var leading = new HashSet<string>(StringComparer.Ordinal);
-        foreach (var place in decisions.Sets.Keys)
-            if (place.StartsWith('/') && !leading.Contains(place) && (await decisions.DecideAsync(session.Person, place, "read", ct)).Allowed) leading.UnionWith(FileRule.Chain(place));
-        return leading;
-    }
-
-    private string Page(string path, IReadOnlySet<string> here, List<Line> lines)
+    private string Page(string path, IReadOnlySet<string> here, List<Line> lines, bool cut)
     {
         var rows = lines.Select(l => $"<tr><td><a href=\"{Link(l)}\">{HtmlEncode(l.Name)}{(l.Directory ? "/" : "")}</a></td><td>{(l.Directory ? "" : Size(l.Path))}</td><td>{(l.Directory ? "" : Changed(l.Path))}</td><td>{(l.Directory ? "" : Actions(l))}</td></tr>");
         var table = lines.Count == 0 ? $"<p>{T["ファイルはありません。"]}</p>" : $"<table><thead><tr><th scope=\"col\">{T["名前"]}</th><th scope=\"col\">{T["大きさ"]}</th><th scope=\"col\">{T["更新日時"]}</th><th scope=\"col\">{T["できること"]}</th></tr></thead><tbody>{string.Concat(rows)}</tbody></table>";
         var upload = here.Contains("write") && path != "/" ? $"<form method=\"post\" action=\"?upload\" enctype=\"multipart/form-data\"><label for=\"file\">{T["ここに保存するファイル"]}</label> <input id=\"file\" type=\"file\" name=\"file\" required> <button type=\"submit\">{T["保存する"]}</button><p class=\"hint\">{T["同じ名前のファイルは、新しい版に置き換わります。"]}</p></form>" : "";
-        return FilePages.Page(path, $"<nav aria-label=\"{T["場所"]}\">{Above(path)}</nav><h1>{HtmlEncode(path == "/" ? T["ファイル"] : path[(path.LastIndexOf('/') + 1)..])}</h1>{table}{upload}<p><a href=\"{HtmlEncode(options.Issuer)}/\">{T["管理画面へ戻る"]}</a></p>");
+        return FilePages.Page(path, $"<nav aria-label=\"{T["場所"]}\">{Above(path)}</nav><h1>{HtmlEncode(path == "/" ? T["ファイル"] : path[(path.LastIndexOf('/') + 1)..])}</h1>{(cut ? $"<p>{T["多いため、一部だけを示しています。場所を直接開いてください。"]}</p>" : "")}{table}{upload}<p><a href=\"{HtmlEncode(options.Issuer)}/\">{T["管理画面へ戻る"]}</a></p>");
     }
 
     private static string Link(Line line) => HtmlEncode(FileServerApp.Escape(line.Path)) + (line.Directory ? "/" : "");

@@ -15,7 +15,7 @@ namespace AccessBroker.FileServer;
 /// What the nginx of the file server asks for every request: who is it, may they, and then either "serve this file yourself" (X-Accel-Redirect, up to
 /// 1 MiB) or the bytes themselves, which stop when the right does. nginx never decides and never resolves a path. <clause>MOJ 第5-4(4)</clause>
 /// </summary>
-internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDecisions decisions, FileReading reading, FileChanges changes, FileListing listing, Disk disk, IStringLocalizer<Text> T, BrokerOptions options, TimeProvider time)
+internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDecisions decisions, FileReading reading, FileChanges changes, FileListing listing, Fitness fitness, Coalescer coalescer, IStringLocalizer<Text> T, BrokerOptions options, TimeProvider time)
 {
     /// <summary>Paths that are not files.</summary>
     internal const string Reserved = "/.accessbroker/", Address = "X-Terminal-Address", Language = "__Host-lang";
@@ -33,27 +33,40 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
         CultureInfo.CurrentUICulture = CultureInfo.GetCultureInfo(context.Request.Cookies[Language] == "en" ? "en" : "ja");
         try
         {
-            if (target.StartsWith(Reserved + "callback?", StringComparison.Ordinal)) await CallbackAsync(context);
+            if (!fitness.MayWork) await SayAsync(context, StatusCodes.Status503ServiceUnavailable, "files.unavailable", Unsure);
+            else if (target.StartsWith(Reserved + "callback?", StringComparison.Ordinal)) await CallbackAsync(context);
             else if (target == Reserved + "style.css") { context.Response.ContentType = "text/css"; await context.Response.WriteAsync(FilePages.Style, context.RequestAborted); }
             else if (PathOf(target) is { } path) await FileAsync(context, path);
-            else await SayAsync(context, StatusCodes.Status400BadRequest, "files.bad-path", "この場所の書き方は使えません。");
+            else await RefuseAsync(context, StatusCodes.Status400BadRequest, "files.bad-path", "この場所の書き方は使えません。");
         }
-        catch (Exception e) when (e is Npgsql.NpgsqlException or TimeoutException or IUnavailable) { await SayAsync(context, StatusCodes.Status503ServiceUnavailable, (e as IUnavailable)?.Code ?? "files.unavailable", "いまは利用権限を確かめられません。しばらくしてから、もう一度お試しください。"); }
+        catch (Exception e) when (e is Npgsql.NpgsqlException or TimeoutException or IUnavailable) { await SayAsync(context, StatusCodes.Status503ServiceUnavailable, (e as IUnavailable)?.Code ?? "files.unavailable", Unsure); }
+        catch (BadHttpRequestException e) { await SayAsync(context, e.StatusCode, "files.bad-request", "送られた内容を読み取れませんでした。もう一度お試しください。"); }
     }
+
+    private const string Unsure = "いまは利用権限を確かめられません。しばらくしてから、もう一度お試しください。";
+
+    /// <summary>What nobody means to ask is counted with its address.</summary>
+    private Task RefuseAsync(HttpContext context, int status, string code, string sentence)
+    {
+        coalescer.Add(new("files.read", HistoryOutcome.Refused, code) { Address = context.Request.Headers[Address].ToString() });
+        return SayAsync(context, status, code, sentence);
+    }
+
+    private static bool IsReserved(string path) => (path + "/").StartsWith(Reserved, StringComparison.Ordinal);
 
     /// <summary>The canonical path of a request; a directory may end with one "/". Null: refused.</summary>
     private static string? PathOf(string target)
     {
         var raw = target.Split('?', 2)[0];
         if (FilePath.ParseTarget(raw.Length > 1 && raw[^1] == '/' ? raw[..^1] : raw) is not { } path) return null;
-        return (path + "/").StartsWith(Reserved, StringComparison.Ordinal) ? null : path;
+        return IsReserved(path) ? null : path;
     }
 
     private async Task CallbackAsync(HttpContext context)
     {
-        if (await visitors.RedeemAsync(context.Request.Query["code"], context.Request.Cookies[FileVisitors.StateCookie], context.RequestAborted) is not var (cookie, target))
+        if (await visitors.RedeemAsync(context.Request.Query["code"], context.Request.Cookies[FileVisitors.StateCookie], context.Request.Headers[Address].ToString(), context.RequestAborted) is not var (cookie, target))
         {
-            await SayAsync(context, StatusCodes.Status400BadRequest, "files.code-unknown", "時間切れか、別のブラウザーで始められたものです。もう一度開いてください。");
+            await RefuseAsync(context, StatusCodes.Status400BadRequest, "files.code-unknown", "時間切れか、別のブラウザーで始められたものです。もう一度開いてください。");
             return;
         }
         context.Response.Cookies.Append(FileVisitors.Cookie, cookie, Own());
@@ -71,17 +84,22 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
         if (await visitors.FindAsync(context.Request.Cookies[FileVisitors.Cookie], address, ct) is not { } session) { SendToSignIn(context, path); return; }
         var action = ActionOf(context.Request);
         // A form of another site must not write: only pages of this origin may.
-        if (action is null || (!IsReading(action) && context.Request.Headers["Sec-Fetch-Site"].ToString() is not ("" or "same-origin" or "none"))) { await SayAsync(context, StatusCodes.Status405MethodNotAllowed, "files.method", "この操作はできません。"); return; }
+        if (action is null || (!IsReading(action) && context.Request.Headers["Sec-Fetch-Site"].ToString() is not ("" or "same-origin" or "none"))) { await RefuseAsync(context, StatusCodes.Status405MethodNotAllowed, "files.method", "この操作はできません。"); return; }
         var body = context.Request.Body;
         if (action == "write") context.Features.Get<IHttpMaxRequestBodySizeFeature>()!.MaxRequestBodySize = FileChanges.MostBytes + (64 * 1024);
         if (action == "write" && HttpMethods.IsPost(context.Request.Method))
         {
-            if (await UploadedAsync(context.Request, ct) is not var (name, content) || FilePath.Parse((path == "/" ? "" : path) + "/" + name) is not { } child) { await SayAsync(context, StatusCodes.Status400BadRequest, "files.bad-path", "このファイル名は使えません。"); return; }
+            if (await UploadedAsync(context.Request, ct) is not var (name, content) || FilePath.Parse((path == "/" ? "" : path) + "/" + name) is not { } child || IsReserved(child)) { await RefuseAsync(context, StatusCodes.Status400BadRequest, "files.bad-path", "このファイル名は使えません。"); return; }
             (path, body) = (child, content);
         }
         var decision = await decisions.DecideAsync(session.Person, path, action, ct);
         var entry = new HistoryEvent($"files.{action}", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Session = session.Id, Address = address, Details = new Dictionary<string, string> { ["path"] = path, ["grant"] = decision.Grant?.ToString(CultureInfo.InvariantCulture) ?? "" } };
-        if (action == "read" && disk.IsDirectory(path) && await listing.PageAsync(session, path, ct) is { } page) { await WriteAsync(context, StatusCodes.Status200OK, page); return; }
+        if (action == "read" && await listing.PageAsync(session, path, decision.Allowed, ct) is { } page)
+        {
+            await store.RecordAsync(entry with { Operation = "files.list" }, time.GetUtcNow(), ct);
+            await WriteAsync(context, StatusCodes.Status200OK, page);
+            return;
+        }
         if (!decision.Allowed)
         {
             await store.RecordAsync(entry with { Outcome = HistoryOutcome.Refused, Reason = $"files.{decision.Reason}" }, time.GetUtcNow(), ct);

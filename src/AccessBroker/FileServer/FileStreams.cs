@@ -34,10 +34,10 @@ internal sealed class FileTransfer(PersonId person, SessionId session, string pa
 /// Transfers under way are judged again and again: a right that ended, a card that was taken out, a session that is over cut them, not only the next
 /// request. When nobody can tell, they are cut as well. <clause>MOJ 第5-4(4), INA 第16-5</clause>
 /// </summary>
-internal sealed partial class FileStreams(Store store, FileDecisions decisions, LiveSessions sessions, Wakeups wakeups, TimeProvider time, ILogger<FileStreams> log) : BackgroundService
+internal sealed partial class FileStreams(FileDecisions decisions, LiveSessions sessions, DatabaseClock clock, HistorySpool history, Wakeups wakeups, TimeProvider time, ILogger<FileStreams> log) : BackgroundService
 {
-    /// <summary>Ours: 100 ms.</summary>
-    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100);
+    /// <summary>Ours: judged every 100 ms; who cannot be judged within a second is cut.</summary>
+    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100), Patience = TimeSpan.FromSeconds(1);
     private readonly ConcurrentDictionary<FileTransfer, byte> _running = new();
 
     /// <summary>Watches a transfer until <see cref="End"/>.</summary>
@@ -63,26 +63,48 @@ internal sealed partial class FileStreams(Store store, FileDecisions decisions, 
         }
     }
 
-    /// <summary>One question for all sessions; rights are judged from memory.</summary>
+    /// <summary>Rights from memory, many people at a time; then one question for all sessions, for as long as rights are believed.</summary>
     private async Task JudgeAsync(CancellationToken ct)
     {
         var running = _running.Keys.ToList();
+        if (!clock.MayWork)
+        {
+            running.ForEach(s => Cut(s, "files.unsure"));
+            return;
+        }
+        await Parallel.ForEachAsync(running.GroupBy(s => s.Person), new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = ct }, async (mine, token) =>
+        {
+            foreach (var stream in mine)
+            {
+                try
+                {
+                    if (await decisions.DecideAsync(stream.Person, stream.Path, stream.Action, token).AsTask().WaitAsync(Patience, token) is { Allowed: false } decision) Cut(stream, $"files.{decision.Reason}");
+                }
+                catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { Cut(stream, "files.unsure"); }
+            }
+        });
         IReadOnlyDictionary<SessionId, Standing>? standing = null;
-        try { standing = await sessions.StandingOfAsync([.. running.Select(s => s.Session).Distinct()], ct); }
+        try { standing = await sessions.StandingOfAsync([.. running.Select(s => s.Session).Distinct()], ct).WaitAsync(Patience, ct); }
         catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { Unsure(log, e.Message); }
         foreach (var stream in running)
-        {
-            var reason = standing is null || standing[stream.Session] == Standing.Unsure ? "files.unsure" : standing[stream.Session] == Standing.Over ? "files.session-over" : null;
-            try { reason ??= await decisions.DecideAsync(stream.Person, stream.Path, stream.Action, ct) is { Allowed: false } decision ? $"files.{decision.Reason}" : null; }
-            catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { reason = "files.unsure"; }
-            if (reason is null) continue;
-            stream.End(reason);
-            WasCut(log, stream.Action, reason);
-        }
+            if (standing is null || standing[stream.Session] == Standing.Unsure) Cut(stream, "files.unsure");
+            else if (standing[stream.Session] == Standing.Over) Cut(stream, "files.session-over");
     }
 
-    /// <summary>Records that a transfer did not end by itself.</summary>
-    internal Task RecordCutAsync(HistoryEvent entry, string reason) => store.RecordAsync(entry with { Operation = "files.cut", Outcome = HistoryOutcome.Ended, Reason = reason }, time.GetUtcNow(), CancellationToken.None);
+    private void Cut(FileTransfer stream, string reason)
+    {
+        if (stream.Reason is not null) return;
+        stream.End(reason);
+        WasCut(log, stream.Action, reason);
+    }
+
+    /// <summary>Records that a transfer did not end by itself; when the history cannot be written now, it is later.</summary>
+    internal async Task RecordCutAsync(HistoryEvent entry, string reason)
+    {
+        var cut = new Narrowed(entry with { Operation = "files.cut", Outcome = HistoryOutcome.Ended, Reason = reason }, time.GetUtcNow());
+        try { await history.NarrowAsync(_ => Task.FromResult<List<Narrowed>>([cut])); }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { await history.KeepAsync([cut]); }
+    }
 
     [LoggerMessage(LogLevel.Warning, "nobody can tell whether transfers may go on, they are cut: {Why}")]
     private static partial void Unsure(ILogger log, string why);

@@ -72,6 +72,8 @@ public sealed class BrokerOptions
             // Whoever speaks there is believed on terminals' addresses: only the nginx beside us may.
             if (!System.Net.IPEndPoint.TryParse(ListenFiles, out var files) || !System.Net.IPAddress.IsLoopback(files.Address)) yield return $"Broker:ListenFiles must be IP:port on loopback or empty, but is '{ListenFiles}'";
             if (!Uri.TryCreate(FileOrigin, UriKind.Absolute, out var own) || own.Scheme != "https" || FileOrigin.EndsWith('/') || own.AbsolutePath != "/" || (issuer is not null && own.Host == issuer.Host)) yield return $"Broker:FileOrigin must be https://host[:port] of another host than the issuer's, but is '{FileOrigin}'";
+            // Requests are told apart by the port they come to.
+            if (files is not null && new[] { Listen, ListenTerminals, ListenOperations }.Any(l => System.Net.IPEndPoint.TryParse(l, out var other) && other.Port == files.Port)) yield return $"Broker:ListenFiles needs a port of its own, but is '{ListenFiles}'";
             if (!Directory.Exists(FileRoot)) yield return $"Broker:FileRoot: no directory '{FileRoot}'";
         }
         foreach (var proxy in TrustedProxies.Where(p => !System.Net.IPAddress.TryParse(p, out _))) yield return $"Broker:TrustedProxies must be IP addresses, but one is '{proxy}'";

@@ -244,4 +244,18 @@ public sealed class AuthZenTests(AuthZenTests.Pdp broker) : IClassFixture<AuthZe
         Assert.True(await MayAsync("/公開/か\u3099/x"));
         foreach (var path in (string[])["/公開/../秘密", "/公開/./a", "/公開//a", "/公開/a/", "公開/a", "/公開/a\\b", "/公開/a%2e", "/公開/\u202Ea", "/公開/a ", "/公開/" + new string('a', 256), "/" + string.Join('/', Enumerable.Repeat("公開", 700)), "/公開x/a"]) Assert.False(await MayAsync(path), path);
     }
+
+    /// <summary>Properties belong to the entity they were sent with: an item that names another one gets none of the default's.</summary>
+    [Fact, Trait("Requirement", "FIL-04")]
+    public async Task Properties_do_not_leak_from_the_default_into_an_item()
+    {
+        using var client = broker.Client();
+        client.DefaultRequestHeaders.Authorization = new("Bearer", broker.Enforcer);
+        var body = """
+            {"subject": {"type": "user", "id": "alice"}, "action": {"name": "write"}, "resource": {"type": "record", "id": "record-1", "properties": {"status": "archived"} },
+             "evaluations": [{}, {"resource": {"id": "record-2"} }, {"resource": {"properties": {"status": "open"} } }, {"resource": {"type": "record", "id": "record-2", "properties": {"status": "archived"} } }]}
+            """;
+        using var answer = await client.PostAsync(new Uri("/access/v1/evaluations", UriKind.Relative), new StringContent(body, System.Text.Encoding.UTF8, "application/json"));
+        Assert.Equal([false, true, true, false], JsonElement.Parse(await answer.Content.ReadAsByteArrayAsync()).GetProperty("evaluations").EnumerateArray().Select(e => e.GetProperty("decision").GetBoolean()));
+    }
 }

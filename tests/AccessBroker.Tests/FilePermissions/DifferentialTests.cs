@@ -17,7 +17,7 @@ namespace AccessBroker.Tests.FilePermissions;
 /// <summary>One decision, several doors: the SQL function, the snapshot, the AuthZEN API, and an evaluator written once more in the plainest way agree on every question.</summary>
 public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerHost>
 {
-    private sealed record Line(string Resource, string Subject, string[] Actions, bool Deny, int UpTo, DateTimeOffset From, DateTimeOffset Until);
+    private sealed record Line(string Resource, string Subject, string[] Actions, bool Deny, int UpTo, DateTimeOffset From, DateTimeOffset Until, bool Ended);
 
     private static readonly string[] People = ["p-1001", "p-1002", "p-2001", "p-3001", "p-7001", "p-9001", "p-1004", "nobody"];
     /// <summary>Whole minutes: grants begin and end exactly at questions. The city was seeded a moment ago.</summary>
@@ -32,7 +32,7 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
         var classes = around.Where(s => s.Confidentiality is not null).Select(s => s.Confidentiality == 0 ? 3 : s.Confidentiality!.Value).ToList();
         var level = classes.Count == 0 ? 3 : classes.Max();
         var (owner, named) = (around.LastOrDefault(s => s.Section is not null)?.Section, around.LastOrDefault(s => s.NamedOnly)?.Resource);
-        var mine = grants.Where(g => subjects[person].Contains(g.Subject) && Above(g.Resource) && g.From <= at && at < g.Until && g.Actions.Contains(action)).ToList();
+        var mine = grants.Where(g => !g.Ended && subjects[person].Contains(g.Subject) && Above(g.Resource) && g.From <= at && at < g.Until && g.Actions.Contains(action)).ToList();
         if (mine.Exists(g => g.Deny)) return false;
         foreach (var grant in mine)
         {
@@ -57,7 +57,7 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
         await using var store = new Store(NpgsqlDataSource.Create(broker.Environment()["Broker__Database"]));
         var clock = new TestClock();
         using var decisions = new FileDecisions(store, new Wakeups(null), clock, NullLogger<FileDecisions>.Instance);
-        var api = new AuthZenApi(store, decisions, new EnforcerKeys(store, clock), new Coalescer(store, clock, NullLogger<Coalescer>.Instance), new BrokerOptions(), clock);
+        var api = new AuthZenApi(store, decisions, new EnforcerKeys(store, clock), new GrantUses(store, clock, NullLogger<GrantUses>.Instance), new Coalescer(store, clock, NullLogger<Coalescer>.Instance), new BrokerOptions(), clock);
         var worlds = Math.Max(20, questions / 20_000);
         for (var world = 0; world < worlds; world++)
         {
@@ -66,7 +66,7 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
             var subjects = People.ToDictionary(p => p, _ => Array.Empty<string>());
             foreach (var person in People) subjects[person] = (await store.AskAsync(FileRegister.Subjects(PersonId.Parse(person), Noon), default)).Subjects;
             var all = subjects.Values.SelectMany(s => s).Distinct().Append("person:nobody").ToList();
-            var grants = Enumerable.Range(0, random.Next(5, 60)).Select(_ => new Line(sets[random.Next(sets.Count)].Resource, all[random.Next(all.Count)], [.. FileRule.Actions.Where(_ => random.Next(3) > 0).DefaultIfEmpty("read")], random.Next(12) == 0, random.Next(1, 4), Noon.AddHours(random.Next(-5, 3)), Noon.AddHours(random.Next(3, 9)))).ToList();
+            var grants = Enumerable.Range(0, random.Next(5, 60)).Select(_ => new Line(sets[random.Next(sets.Count)].Resource, all[random.Next(all.Count)], [.. FileRule.Actions.Where(_ => random.Next(3) > 0).DefaultIfEmpty("read")], random.Next(12) == 0, random.Next(1, 4), Noon.AddHours(random.Next(-5, 3)), Noon.AddHours(random.Next(3, 9)), random.Next(10) == 0)).ToList();
             await PlantAsync(sets, grants);
             await decisions.RefreshAsync(default);
             // Forward only: a snapshot holds no grant that was over when it was made.
@@ -99,7 +99,7 @@ public sealed class DifferentialTests(BrokerHost broker) : IClassFixture<BrokerH
         foreach (var set in sets)
             batch.BatchCommands.Add(new("insert into file_permissions.sets (resource, title, section, named_only, confidentiality, batch_since, created_at, created_by) values ($1, 'x', $2, $3, $4, case when $5 then now() end, now(), 'test')") { Parameters = { new() { Value = set.Resource }, new() { Value = (object?)set.Section ?? DBNull.Value, NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Text }, new() { Value = set.NamedOnly }, new() { Value = (object?)(short?)set.Confidentiality ?? DBNull.Value, NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Smallint }, new() { Value = set.InBatch } } });
         foreach (var grant in grants)
-            batch.BatchCommands.Add(new("insert into file_permissions.grants (resource, subject, actions, deny, up_to, valid_from, valid_until, reason, requested_by, approved_by) values ($1, $2, $3, $4, $5, $6, $7, 'x', 'test', 'test')") { Parameters = { new() { Value = grant.Resource }, new() { Value = grant.Subject }, new() { Value = grant.Actions }, new() { Value = grant.Deny }, new() { Value = (short)grant.UpTo }, new() { Value = grant.From }, new() { Value = grant.Until } } });
+            batch.BatchCommands.Add(new("insert into file_permissions.grants (resource, subject, actions, deny, up_to, valid_from, valid_until, ended_at, ended_by, reason, requested_by, approved_by) values ($1, $2, $3, $4, $5, $6, $7, case when $8 then now() end, case when $8 then 'x' end, 'x', 'test', 'test')") { Parameters = { new() { Value = grant.Resource }, new() { Value = grant.Subject }, new() { Value = grant.Actions }, new() { Value = grant.Deny }, new() { Value = (short)grant.UpTo }, new() { Value = grant.From }, new() { Value = grant.Until }, new() { Value = grant.Ended } } });
         await batch.ExecuteNonQueryAsync();
     }
 

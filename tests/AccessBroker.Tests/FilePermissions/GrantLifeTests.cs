@@ -176,4 +176,84 @@ public sealed class GrantLifeTests(GrantLifeTests.City broker) : IClassFixture<G
         // Trying changes nothing.
         Assert.Equal(["1"], await broker.SqlAsync("select count(*) from file_permissions.grants"));
     }
+
+    /// <summary>Ending a refusal opens: nobody does it alone, least of all for themselves.</summary>
+    [Fact, Trait("Requirement", "FIL-11")]
+    public async Task A_refusal_ends_only_by_an_approved_request()
+    {
+        await broker.GrantAsync("/公開", "person:p-1001", "read");
+        await broker.GrantAsync("/公開", "section:市民課", "read", deny: true);
+        var denial = (await broker.SqlAsync("select id from file_permissions.grants where deny"))[0];
+        long request;
+        using (var manager = await ConsoleBrowser.SignInAsync(broker, _terminal, "manager"))
+        {
+            Assert.Contains("すでに終わっています", (await manager.PostAsync($"/files?grant={denial}&path=" + Uri.EscapeDataString("/公開"), ("Reason", "終えたい"))).Page, StringComparison.Ordinal);
+            await manager.PostAsync("/files/review", ("act", "end"), ("Grants", denial), ("Reason", "終えたい"));
+            Assert.Equal([""], await broker.SqlAsync($"select coalesce(ended_by, '') from file_permissions.grants where id = {denial}"));
+            Assert.Contains($"/requests/new/files.lift?grant={denial}", (await manager.GetAsync("/files?path=" + Uri.EscapeDataString("/公開"))).Page, StringComparison.Ordinal);
+            request = await manager.AskAsync("files.lift", "もう要らない", ("grant", denial));
+        }
+        using (var chief = await ConsoleBrowser.SignInAsync(broker, _terminal, "boss")) await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"));
+        Assert.Equal(["p-8001"], await broker.SqlAsync($"select ended_by from file_permissions.grants where id = {denial}"));
+        Assert.StartsWith("done", await broker.LastEventAsync("files.lift-denial"), StringComparison.Ordinal);
+    }
+
+    /// <summary>What was in force on a day that is over, though it has ended, and though the place has another class since.</summary>
+    [Fact, Trait("Requirement", "FIL-01")]
+    public async Task Yesterday_is_judged_by_what_was_in_force_yesterday()
+    {
+        await broker.SqlAsync("""
+            insert into file_permissions.sets (resource, title, confidentiality, created_at, created_by, since) values ('/昨日', 'x', 1, now() - interval '9 days', 'test', now() - interval '9 days') on conflict do nothing;
+            insert into file_permissions.grants (resource, subject, actions, up_to, valid_from, valid_until, ended_at, ended_by, reason, requested_by, approved_by) values ('/昨日', 'person:p-1001', array['read'], 1, now() - interval '3 days', now() + interval '9 days', now() - interval '1 hour', 'test', 'x', 'x', 'x'), ('/昨日', 'person:p-1002', array['read'], 1, now() - interval '3 days', now() + interval '9 days', null, null, 'x', 'x', 'x');
+            update file_permissions.sets set confidentiality = 3 where resource = '/昨日'
+            """);
+        async Task<List<string>> MayAsync(string at) => await broker.SqlAsync($"select (file_permissions.decide('p-1001', '/昨日/a', 'read', {at})).allowed, (file_permissions.decide('p-1002', '/昨日/a', 'read', {at})).allowed");
+        Assert.Equal(["False|False"], await MayAsync("now()"));
+        await broker.SqlAsync("update people.persons set valid_from = now() - interval '30 days'; update people.posts set valid_from = now() - interval '30 days'");
+        Assert.Equal(["True|True"], await MayAsync("now() - interval '1 day'"));
+        Assert.Equal(["False|False"], await MayAsync("now() - interval '5 days'"));
+        using var chief = await ConsoleBrowser.SignInAsync(broker, _terminal, "boss");
+        var yesterday = DateTimeOffset.UtcNow.AddHours(9).AddDays(-1).ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
+        var page = (await chief.GetAsync($"/files?on={yesterday}&path=" + Uri.EscapeDataString("/昨日/a"))).Page;
+        Assert.Contains("試験 一子", page, StringComparison.Ordinal);
+        Assert.Contains("使える人・場所はありません", (await chief.GetAsync("/files?path=" + Uri.EscapeDataString("/昨日/a"))).Page, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("Requirement", "FIL-06"), Trait("Requirement", "FIL-11")]
+    public async Task Correcting_a_title_opens_nothing_and_nobody_approves_their_own()
+    {
+        await broker.SqlAsync("insert into file_permissions.sets (resource, title, section, named_only, confidentiality, integrity, created_at, created_by) values ('/格付', 'まえ', '市民課', true, 3, 2, now(), 'test') on conflict do nothing");
+        long title, own;
+        var until = DateTime.UtcNow.AddDays(30).ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
+        using (var administrator = await ConsoleBrowser.SignInAsync(broker, _terminal, "admin"))
+        {
+            Assert.Contains("だれもいません", (await administrator.PostAsync("/requests/new/files.classify", ("Reason", "誤字"), ("Given[path]", "/格付"), ("Given[title]", "あと"), ("Given[owner]", "存在しない課"))).Page, StringComparison.Ordinal);
+            title = await administrator.AskAsync("files.classify", "誤字", ("path", "/格付"), ("title", "あと"));
+            own = await administrator.AskAsync("files.grant", "部長も見る", ("path", "/格付"), ("to", "section"), ("section", (await broker.SqlAsync("select section from people.posts where person = 'p-8001' limit 1"))[0]), ("actions", "read"), ("effect", "allow"), ("upTo", "3"), ("until", until));
+        }
+        using (var manager = await ConsoleBrowser.SignInAsync(broker, _terminal, "manager"))
+        {
+            Assert.Contains("いまは、機密性 3", (await manager.GetAsync($"/requests/{title}")).Page, StringComparison.Ordinal);
+            await manager.PostAsync($"/requests/{title}?act=approve", ("Step", "approve-it"));
+        }
+        Assert.Equal(["あと|市民課|True|3|2"], await broker.SqlAsync("select title, section, named_only, confidentiality, integrity from file_permissions.sets where resource = '/格付'"));
+        using var chief = await ConsoleBrowser.SignInAsync(broker, _terminal, "boss");
+        Assert.Contains("ほかの人が承認します", (await chief.PostAsync($"/requests/{own}?act=approve", ("Step", "approve-it"))).Page, StringComparison.Ordinal);
+        Assert.Equal(["0"], await broker.SqlAsync("select count(*) from file_permissions.grants"));
+    }
+
+    [Fact, Trait("Requirement", "FIL-07")]
+    public async Task A_program_whose_answer_was_lost_asks_again_and_one_that_lives_says_so()
+    {
+        await broker.GrantAsync("/公開", "person:p-1001", "read");
+        var batch = AccessBroker.Primitives.Secret.New();
+        object Begin(string token) => new { path = "/公開", purpose = "年次更新", minutes = 5, batch = token };
+        for (var i = 0; i < 2; i++) Assert.Equal(HttpStatusCode.Created, (await AskAsync("nightly", "/file-batches/v1/begin", Begin(batch))).Status);
+        Assert.Equal(HttpStatusCode.Conflict, (await AskAsync("nightly", "/file-batches/v1/begin", Begin(AccessBroker.Primitives.Secret.New()))).Status);
+        Assert.Equal(HttpStatusCode.Conflict, (await AskAsync("other", "/file-batches/v1/begin", Begin(batch))).Status);
+        Assert.Equal(HttpStatusCode.OK, (await AskAsync("nightly", "/file-batches/v1/extend", new { batch, minutes = 60 })).Status);
+        Assert.Equal(HttpStatusCode.NotFound, (await AskAsync("other", "/file-batches/v1/extend", new { batch, minutes = 60 })).Status);
+        Assert.Equal(["True|1"], await broker.SqlAsync("select due_at > now() + interval '50 minutes', count(*) over () from file_permissions.batches where ended_at is null"));
+        Assert.Equal(HttpStatusCode.NoContent, (await AskAsync("nightly", "/file-batches/v1/commit", new { batch })).Status);
+    }
 }

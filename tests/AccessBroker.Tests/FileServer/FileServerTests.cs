@@ -73,11 +73,30 @@ public sealed class FileServerTests(FilesCity broker) : IClassFixture<FilesCity>
         // A place of others is registered below: its name is nobody's business either.
         await broker.SqlAsync("insert into file_permissions.sets (resource, title, confidentiality, created_at, created_by) values ('/秘密/中', 'x', 3, now(), 'test') on conflict do nothing");
         using (var top = await GetAsync(me, "/")) Assert.DoesNotContain("秘密", WebUtility.HtmlDecode(await top.Content.ReadAsStringAsync()), StringComparison.Ordinal);
-        // A browser that is nobody's is sent to sign in; a cookie at another terminal is nobody's.
+        // A browser that is nobody's is sent to sign in.
         using var stranger = new TestBrowser(broker);
         using (var asked = await stranger.Http.GetAsync(new Uri(broker.Origin + "/公開/お知らせ.txt"))) Assert.StartsWith(broker.Issuer + "/file-server/enter", asked.Headers.Location!.OriginalString, StringComparison.Ordinal);
-        // Somebody else's code in this browser opens nothing: login by a stranger's hand.
-        using (var callback = await stranger.Http.GetAsync(new Uri(broker.Origin + "/.accessbroker/callback?code=" + AccessBroker.Primitives.Secret.New()))) Assert.Equal(HttpStatusCode.BadRequest, callback.StatusCode);
+        // My own code in a stranger's browser opens nothing, though that browser has asked as well: login by somebody else's hand.
+        me.Cookies.GetCookies(new Uri(broker.Origin))["__Host-files"]!.Expired = true;
+        string code;
+        using (var again = await GetAsync(me, "/公開/お知らせ.txt"))
+        using (var admitted = await me.Http.GetAsync(again.Headers.Location)) code = admitted.Headers.Location!.OriginalString;
+        Assert.Contains("/.accessbroker/callback?code=", code, StringComparison.Ordinal);
+        using (var callback = await stranger.Http.GetAsync(new Uri(code))) Assert.Equal(HttpStatusCode.BadRequest, callback.StatusCode);
+        // In mine it does, once.
+        using (var mine = await me.Http.GetAsync(new Uri(code))) Assert.Equal(HttpStatusCode.Redirect, mine.StatusCode);
+        Assert.StartsWith("done", await broker.LastEventAsync("files.enter"), StringComparison.Ordinal);
+        using (var twice = await me.Http.GetAsync(new Uri(code))) Assert.Equal(HttpStatusCode.BadRequest, twice.StatusCode);
+        using (var still = await GetAsync(me, "/公開/お知らせ.txt")) Assert.Equal(HttpStatusCode.OK, still.StatusCode);
+        // The cookie at another terminal is nobody's.
+        using var elsewhere = broker.Client("127.0.0.77", me.Cookies);
+        using (var moved = await elsewhere.GetAsync(new Uri(broker.Origin + "/公開/お知らせ.txt"))) Assert.Equal(HttpStatusCode.Redirect, moved.StatusCode);
+        // A path as long as a path may be.
+        var deep = string.Join('/', Enumerable.Repeat(new string('長', 80), 16));
+        Directory.CreateDirectory(Path.Combine(broker.Root, "公開", deep));
+        await File.WriteAllTextAsync(Path.Combine(broker.Root, "公開", deep, "底.txt"), "底");
+        using (var bottom = await GetAsync(me, $"/公開/{deep}/底.txt")) Assert.Equal("底", await bottom.Content.ReadAsStringAsync());
+        Assert.StartsWith("done", await broker.LastEventAsync("files.list"), StringComparison.Ordinal);
     }
 
     /// <summary>Byte for byte as a client may send it, with a valid cookie: what is not granted does not come out.</summary>
@@ -151,7 +170,7 @@ public sealed class FileServerTests(FilesCity broker) : IClassFixture<FilesCity>
         Assert.Equal([], Directory.GetFiles(Path.Combine(broker.Root, "公開"), ".accessbroker*"));
     }
 
-    [Theory, Trait("Requirement", "FIL-01"), Trait("Requirement", "SES-07"), InlineData("revoke"), InlineData("card"), InlineData("deny"), InlineData("batch")]
+    [Theory, Trait("Requirement", "FIL-01"), Trait("Requirement", "SES-07"), InlineData("revoke"), InlineData("card"), InlineData("deny"), InlineData("batch"), InlineData("expiry")]
     public async Task Fifty_downloads_under_way_are_cut(string cause)
     {
         using var me = await VisitAsync();
@@ -171,13 +190,14 @@ public sealed class FileServerTests(FilesCity broker) : IClassFixture<FilesCity>
             catch (Exception e) when (e is HttpIOException or IOException) { return (Stopwatch.GetTimestamp(), total); }
             return (0L, total);
         }).ToList();
+        if (cause == "expiry") await broker.SqlAsync("update file_permissions.grants set valid_until = now() + interval '2 seconds'");
         var before = (await broker.SqlAsync("select coalesce(max(id), 0) from history.events"))[0];
         await Task.Delay(300);
         Assert.DoesNotContain(readers, r => r.IsCompleted);
         var began = Stopwatch.GetTimestamp();
         hurry = true;
         if (cause == "card") await _terminal.RemoveAsync();
-        else await broker.SqlAsync(cause switch { "revoke" => "update file_permissions.grants set ended_at = now(), ended_by = 'test'", "batch" => "update file_permissions.sets set batch_since = now() where resource = '/公開'", _ => "insert into file_permissions.grants (resource, subject, actions, deny, valid_from, valid_until, reason, requested_by, approved_by) values ('/公開', 'section:市民課', array['read'], true, now(), now() + interval '1 day', 'x', 'x', 'x')" });
+        else if (cause != "expiry") await broker.SqlAsync(cause switch { "revoke" => "update file_permissions.grants set ended_at = now(), ended_by = 'test'", "batch" => "update file_permissions.sets set batch_since = now() where resource = '/公開'", _ => "insert into file_permissions.grants (resource, subject, actions, deny, valid_from, valid_until, reason, requested_by, approved_by) values ('/公開', 'section:市民課', array['read'], true, now(), now() + interval '1 day', 'x', 'x', 'x')" });
         var ends = await Task.WhenAll(readers).WaitAsync(TimeSpan.FromSeconds(20));
         await broker.SqlAsync("update file_permissions.sets set batch_since = null");
         // Each was cut, none ended as if it were whole.

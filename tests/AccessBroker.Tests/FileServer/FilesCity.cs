@@ -37,7 +37,7 @@ internal sealed class FilesNginx(string data, int nodes = 1)
     {
         var (filesPort, nginxPort) = _ports[node];
         var sample = await File.ReadAllTextAsync(Path.Combine(Place.Root, "src/AccessBroker/samples/nginx-files.conf"));
-        foreach (var (from, to) in ((string, string)[])[("127.0.0.1:7460", $"127.0.0.1:{filesPort}"), ("listen 10.1.0.20:443 ssl;", $"listen 127.0.0.3:{nginxPort} ssl; listen 127.0.0.1:{nginxPort} ssl;"), ("/etc/accessbroker/files.pem", $"{Place.Directory}/tls/files.pem"), ("/etc/accessbroker/files.key", $"{Place.Directory}/tls/files.key"), ("/srv/files", Root)])
+        foreach (var (from, to) in ((string, string)[])[("127.0.0.1:7460", $"127.0.0.1:{filesPort}"), ("listen 10.1.0.20:443 ssl sndbuf=64k;", $"listen 127.0.0.3:{nginxPort} ssl sndbuf=64k; listen 127.0.0.1:{nginxPort} ssl sndbuf=64k;"), ("/etc/accessbroker/files.pem", $"{Place.Directory}/tls/files.pem"), ("/etc/accessbroker/files.key", $"{Place.Directory}/tls/files.key"), ("/srv/files", Root)])
         {
             Assert.Contains(from, sample, StringComparison.Ordinal);
             sample = sample.Replace(from, to, StringComparison.Ordinal);
@@ -48,6 +48,13 @@ internal sealed class FilesNginx(string data, int nodes = 1)
         var configuration = Path.Combine(own, "nginx.conf");
         await File.WriteAllTextAsync(configuration, $"user root;\npid {own}/nginx.pid;\nerror_log {own}/nginx.log warn;\n" + sample.Replace("http {", $"http {{\n  client_body_temp_path {own}/body;\n  proxy_temp_path {own}/proxy;\n  fastcgi_temp_path {own}/f;\n  uwsgi_temp_path {own}/u;\n  scgi_temp_path {own}/s;", StringComparison.Ordinal));
         _running.Add(Process.Start(new ProcessStartInfo("nginx", ["-c", configuration, "-g", "daemon off;"]) { RedirectStandardError = true })!);
+        await Eventually.TrueAsync(async () =>
+        {
+            if (_running[^1].HasExited) Assert.Fail("nginx: " + await _running[^1].StandardError.ReadToEndAsync());
+            using var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
+            try { await socket.ConnectAsync(System.Net.IPAddress.Loopback, nginxPort); return true; }
+            catch (System.Net.Sockets.SocketException) { return false; }
+        }, "nginx listens");
     }
 
     /// <summary>Serves the same files below /bare/ to anybody: for benchmarks only.</summary>
