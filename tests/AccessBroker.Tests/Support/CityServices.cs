@@ -1,6 +1,7 @@
 using AccessBroker.Approvals;
 using AccessBroker.Authorization;
 using AccessBroker.Cards;
+using AccessBroker.FilePermissions;
 using AccessBroker.History;
 using AccessBroker.Incidents;
 using AccessBroker.Keys;
@@ -46,6 +47,7 @@ internal static class CityServices
         services.AddCards(options.PolicyDirectory);
         services.AddStaff(options.PolicyDirectory);
         services.AddSessions(options.PolicyDirectory, "in-test");
+        services.AddFilePermissions();
         return services.BuildServiceProvider();
     }
 }
