@@ -121,13 +121,15 @@ internal sealed partial class CardReader(IPcsc pcsc, string name, ILogger<CardRe
         lock (_gate)
         {
             _events++;
-            CardInside = inside;
+            if (!inside) CardInside = false;
             Release();
             if (inside) Hold();
             else (gone, _present) = (_present, new());
         }
         CardChanged(log, cause);
         Changed?.Invoke(Epoch, cause);
+        // Used only when the broker has been told: a claim must not overtake the card it is about.
+        if (inside) lock (_gate) CardInside = true;
         gone?.Cancel();
         gone?.Dispose();
     }

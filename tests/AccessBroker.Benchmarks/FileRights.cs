@@ -25,21 +25,21 @@ internal static class FileRights
         var city = new Pdp();
         await city.InitializeAsync();
         var details = new Dictionary<string, string>();
-        var worst = 0.0;
+        var (worst, sqlP99) = (0.0, 0.0);
         foreach (var grants in (int[])[10_000, 100_000, 1_000_000, 10_000_000])
         {
             await PlantAsync(city, grants);
-            details[string.Create(CultureInfo.InvariantCulture, $"{grants:N0} grants: SQL function")] = await SqlAsync(city);
+            (details[string.Create(CultureInfo.InvariantCulture, $"{grants:N0} grants: SQL function")], sqlP99) = await SqlAsync(city);
             var (words, p50) = await SnapshotAsync(city);
             details[string.Create(CultureInfo.InvariantCulture, $"{grants:N0} grants: snapshot")] = words;
             worst = Math.Max(worst, p50);
         }
         var (ratio, api) = await ApiAsync(city);
         details["API"] = api;
-        details["unknown against unauthorised"] = await TimingAsync(city);
+        (details["unknown against unauthorised"], var apart) = await TimingAsync(city);
         details["snapshot p50, worst of all sizes"] = $"{worst:0.00} µs, goal 5";
         await city.DisposeAsync();
-        return new("permissions", ratio, "of a bare endpoint's decisions/s", Goal, ratio >= Goal && worst <= 5, details);
+        return new("permissions", ratio, "of a bare endpoint's decisions/s", Goal, ratio >= Goal && worst <= 5 && sqlP99 <= 1000 && apart <= 5, details);
     }
 
     internal sealed class Pdp : BrokerHost
@@ -64,6 +64,9 @@ internal static class FileRights
             insert into file_permissions.sets (resource, title, section, confidentiality, created_at, created_by)
                 select '/d' || i % 20 || case when i >= 20 then '/e' || i / 20 % 50 else '' end || case when i >= 1000 then '/f' || i / 1000 else '' end, 'x', null, 1 + i % 2, now(), 'bench' from generate_series(0, {Places - 1}) i on conflict do nothing;
             insert into people.persons (id, valid_from) select 'b-' || i, now() - interval '1 day' from generate_series(0, {People - 1}) i on conflict do nothing;
+            insert into people.persons (id, valid_from) select 'v-' || i, now() - interval '1 day' from generate_series(0, 199) i on conflict do nothing;
+            insert into people.names (person, name, valid_from) select 'v-' || i, 'v', now() - interval '1 day' from generate_series(0, 199) i where not exists (select from people.names where person = 'v-' || i);
+            insert into people.posts (person, section, post, role, valid_from) select 'v-' || i, 's' || i % 100, 'p', 'operator', now() - interval '1 day' from generate_series(0, 199) i where not exists (select from people.posts where person = 'v-' || i);
             insert into people.names (person, name, valid_from) select 'b-' || i, 'b', now() - interval '1 day' from generate_series(0, {People - 1}) i where not exists (select from people.names where person = 'b-' || i);
             insert into people.posts (person, section, post, role, valid_from) select 'b-' || i, 's' || i % 100, 'p', 'operator', now() - interval '1 day' from generate_series(0, {People - 1}) i where not exists (select from people.posts where person = 'b-' || i);
             insert into file_permissions.grants (resource, subject, actions, up_to, valid_from, valid_until, reason, requested_by, approved_by)
@@ -86,7 +89,7 @@ internal static class FileRights
     private static string PathOf(Random random) => $"/d{random.Next(20)}/e{random.Next(50)}/f{random.Next(1, 20)}/file-{random.Next(1000)}.txt";
 
     /// <summary>Inside the server, as row-level security asks it; and with the round trip of a client.</summary>
-    private static async Task<string> SqlAsync(BrokerHost city)
+    private static async Task<(string Words, double P99)> SqlAsync(BrokerHost city)
     {
         var (random, times) = (new Random(1), new List<TimeSpan>());
         await using var connection = await city.OpenAsync(asServer: true);
@@ -115,7 +118,8 @@ internal static class FileRights
             await command.ExecuteScalarAsync();
             if (i >= 1_000) times.Add(Stopwatch.GetElapsedTime(began));
         }
-        return $"{new Sample(inside).Micro()}, goal p99 1,000 µs; with a client's round trip {new Sample(times).Micro()}";
+        var sample = new Sample(inside);
+        return ($"{sample.Micro()}, goal p99 1,000 µs; with a client's round trip {new Sample(times).Micro()}", sample.P(99) * 1000);
     }
 
     /// <summary>The product's own class with a database behind it; people who have been asked about before.</summary>
@@ -199,11 +203,11 @@ internal static class FileRights
     }
 
     /// <summary>10,000 interleaved questions about the unauthorised, an unknown person, and an unknown place: the medians must not tell them apart.</summary>
-    private static async Task<string> TimingAsync(Pdp city)
+    private static async Task<(string Words, double Percent)> TimingAsync(Pdp city)
     {
         using var client = Client(city);
         var random = new Random(4);
-        Func<string>[] questions = [() => Body($"b-{random.Next(200)}", $"/d1/e1/{random.Next(100_000)}"), () => Body($"u-{random.Next(200)}", $"/d1/e1/{random.Next(100_000)}"), () => Body($"b-{random.Next(200)}", $"/x1/e1/{random.Next(100_000)}")];
+        Func<string>[] questions = [() => Body($"v-{random.Next(200)}", $"/d1/e1/{random.Next(100_000)}"), () => Body($"u-{random.Next(200)}", $"/d1/e1/{random.Next(100_000)}"), () => Body($"v-{random.Next(200)}", $"/x1/e1/{random.Next(100_000)}")];
         var times = questions.Select(_ => new List<TimeSpan>()).ToArray();
         for (var i = 0; i < 12_000; i++)
         {
@@ -215,6 +219,7 @@ internal static class FileRights
             if (i >= 2_000) times[which].Add(Stopwatch.GetElapsedTime(began));
         }
         var medians = times.Select(t => new Sample(t).P(50)).ToArray();
-        return $"medians {string.Join(", ", medians.Select(m => $"{m * 1000:0} µs"))} (unauthorised, unknown person, unknown place); apart by at most {(medians.Max() / medians.Min() - 1) * 100:0.0} %, goal 5";
+        var apart = (medians.Max() / medians.Min() - 1) * 100;
+        return ($"medians {string.Join(", ", medians.Select(m => $"{m * 1000:0} µs"))} (unauthorised, unknown person, unknown place), n 10,000; apart by at most {apart:0.0} %, goal 5", apart);
     }
 }

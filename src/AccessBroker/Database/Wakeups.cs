@@ -58,6 +58,9 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
         if (message.Split(' ', 2) is [var from, var topic] && from != _self) Here(topic);
     }
 
+    /// <summary>Wakes whoever waits at this node only.</summary>
+    public void WakeHere(string topic) => Here(topic);
+
     private void Here(string topic)
     {
         Signal? signal;

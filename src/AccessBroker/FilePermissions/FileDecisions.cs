@@ -54,8 +54,7 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
             generation.Snapshots.TryRemove(new(person, loading));
             snapshot = await Load(generation, person, at).WaitAsync(ct);
         }
-        var decision = FileRule.Decide(generation.Sets, snapshot.Grants, snapshot.Subjects, person.Value, resource, action, at, properties);
-        return snapshot.Until < decision.ValidUntil ? decision with { ValidUntil = snapshot.Until.Value } : decision;
+        return FileRule.Decide(generation.Sets, snapshot.Grants, snapshot.Subjects, person.Value, resource, action, at, properties);
     }
 
     /// <summary>How many places there are. Throws <see cref="FileRightsUnknownException"/>.</summary>
@@ -103,7 +102,7 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         {
             var sets = _generation is { } last && last.Epoch.Sets == epoch.Sets ? last.Sets : (await store.AskAsync(FileRegister.Sets(), ct)).ToFrozenDictionary(s => s.Resource, StringComparer.Ordinal);
             _generation = new(epoch, sets);
-            wakeups.Wake(ChangedTopic);
+            wakeups.WakeHere(ChangedTopic);
         }
         Interlocked.Exchange(ref _heard, asked);
     }

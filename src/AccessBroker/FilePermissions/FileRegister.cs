@@ -82,10 +82,6 @@ internal static class FileRegister
 
     internal static Question<GrantLine?> Line(long id) => Question.First($"{Lines()} where g.id = {id}", ReadLine);
 
-    /// <summary>The decision of the database.</summary>
-    internal static Question<FileDecision> Decide(string person, string resource, string action, DateTimeOffset at, string properties = "{}") => Question.All(
-        $"select allowed, reason, grant_id from file_permissions.decide({person}, {resource}, {action}, {at}, {properties:json})", r => new FileDecision(r.GetBoolean(0), r.GetString(1), r.IsDBNull(2) ? null : r.GetInt64(2), at)).Select(r => r[0]);
-
     internal static Task<int> AddSetAsync(UnitOfWork work, FileSet set, string title, int? integrity, int? availability, string by, DateTimeOffset at, CancellationToken ct) => work.ExecuteAsync($"""
         insert into file_permissions.sets (resource, title, section, named_only, confidentiality, integrity, availability, created_at, created_by)
         values ({set.Resource}, {title}, {set.Section}, {set.NamedOnly}, {Text(set.Confidentiality)}::smallint, {Text(integrity)}::smallint, {Text(availability)}::smallint, {at}, {by})

@@ -18,8 +18,7 @@ public sealed record FileGrant(long Id, string Resource, string Subject, IReadOn
 /// <summary>What came of a question.</summary>
 /// <param name="Reason">granted, no-grant, denied or in-batch.</param>
 /// <param name="Grant">The grant that allows it; null: it is not allowed.</param>
-/// <param name="ValidUntil">Before this instant the same question has the same answer, unless grants, sets or posts change.</param>
-public sealed record FileDecision(bool Allowed, string Reason, long? Grant, DateTimeOffset ValidUntil);
+public sealed record FileDecision(bool Allowed, string Reason, long? Grant);
 
 /// <summary>
 /// The whole decision, pure; the SQL function <c>file_permissions.decide</c> is the same. Default deny; a denial wins; rights come down the tree; the highest
@@ -54,7 +53,7 @@ public static class FileRule
     {
         int? highest = null;
         string? owner = null, named = null;
-        var (known, busy, until) = (false, false, DateTimeOffset.MaxValue);
+        var (known, busy) = (false, false);
         foreach (var level in Chain(resource))
         {
             if (!sets.TryGetValue(level, out var set)) continue;
@@ -70,15 +69,12 @@ public static class FileRule
             foreach (var grant in here)
             {
                 if (!subjects.Contains(grant.Subject) || !grant.Actions.Contains(action)) continue;
-                if (grant.From > at) { until = Earlier(until, grant.From); continue; }
-                if (grant.Until <= at) continue;
-                until = Earlier(until, grant.Until);
-                if (!Holds(grant.Conditions, person, properties)) continue;
+                if (grant.From > at || grant.Until <= at || !Holds(grant.Conditions, person, properties)) continue;
                 if (grant.Deny) denied = true;
                 else if (known && Counts(grant, level_, owner, named, subjects, action) && (allowing is null || grant.Id < allowing)) allowing = grant.Id;
             }
         }
-        return denied ? new(false, "denied", null, until) : allowing is null ? new(false, "no-grant", null, until) : busy ? new(false, "in-batch", null, until) : new(true, "granted", allowing, until);
+        return denied ? new(false, "denied", null) : allowing is null ? new(false, "no-grant", null) : busy ? new(false, "in-batch", null) : new(true, "granted", allowing);
     }
 
     /// <summary>By name anywhere at or below what only named people see; by section or post only where it is the person's own, and never to take out 機密性 2 or more. <clause>MIC 2(2)⑧⑨, 6.1(2)</clause></summary>
@@ -98,6 +94,4 @@ public static class FileRule
     }
 
     private static string Text(JsonElement value) => value.ValueKind switch { JsonValueKind.String => value.GetString()!, JsonValueKind.True => "true", JsonValueKind.False => "false", _ => value.GetRawText() };
-
-    private static DateTimeOffset Earlier(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
 }

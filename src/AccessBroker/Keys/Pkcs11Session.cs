@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -12,6 +13,8 @@ namespace AccessBroker.Keys;
 internal sealed unsafe class Pkcs11Session : IDisposable
 {
     private readonly nint _library;
+    private readonly string _module;
+    private bool _disposed;
     private readonly FunctionList* _f;
     private readonly Dictionary<string, nuint> _sessions = [];
 
@@ -20,14 +23,23 @@ internal sealed unsafe class Pkcs11Session : IDisposable
     {
         // The module reads the C environment, which .NET's own copy does not reach.
         foreach (var (name, value) in environment) _ = setenv(name, value, 1);
-        _library = LoadCopy(module);
+        _module = module;
+        _library = Unused.GetOrAdd(module, _ => new()).TryTake(out var unused) ? unused : LoadCopy(module);
         var getFunctionList = (delegate* unmanaged<void**, nuint>)NativeLibrary.GetExport(_library, "C_GetFunctionList");
         void* list;
         Check("C_GetFunctionList", getFunctionList(&list));
         _f = (FunctionList*)list;
         var args = new InitializeArgs { Flags = OsLocking };
-        Check("C_Initialize", _f->Initialize(&args));
+        var code = _f->Initialize(&args);
+        if (code == Ok) return;
+        GiveBack();
+        throw new Pkcs11Exception("C_Initialize", code);
     }
+
+    /// <summary>Copies that are loaded and not initialised. A module is never unloaded (its threads and handlers may not know), so each attempt to reach an HSM that is away would keep one more.</summary>
+    private static readonly ConcurrentDictionary<string, ConcurrentBag<nint>> Unused = new();
+
+    private void GiveBack() => Unused.GetOrAdd(_module, _ => new()).Add(_library);
 
     /// <summary>Opens a session on the token of that label and logs in. The PIN is wiped from our memory afterwards.</summary>
     internal void Open(string tokenLabel, string pinFile, bool readWrite)
@@ -165,8 +177,13 @@ internal sealed unsafe class Pkcs11Session : IDisposable
         }
     }
 
-    /// <summary>Finalises this instance; the library's file is gone already, its memory goes with the process.</summary>
-    public void Dispose() => _ = _f->Finalize(null);
+    /// <summary>Finalises this instance; the loaded copy waits for the next one.</summary>
+    public void Dispose()
+    {
+        if (_disposed) return;
+        _disposed = true;
+        if (_f->Finalize(null) == Ok) GiveBack();
+    }
 
     private nuint SlotOf(string label)
     {
