@@ -112,8 +112,14 @@ public class FilesCity : BrokerHost
     internal async Task<ConsoleBrowser> VisitAsync(TestTerminal terminal, string actions = "read", string card = "sato", string person = "p-1001")
     {
         await GrantAsync("/公開", $"person:{person}", actions);
+        var grant = (await SqlAsync("select max(id) from file_permissions.grants"))[0];
         var me = await ConsoleBrowser.SignInAsync(this, terminal, card);
-        await Eventually.TrueAsync(async () => { using var entered = await EnterAsync(me, "/公開/お知らせ.txt"); return entered.StatusCode == System.Net.HttpStatusCode.OK; }, "the file is served");
+        // Served by this very grant: rights of the test before may still be known for a moment.
+        await Eventually.TrueAsync(async () =>
+        {
+            using var entered = await EnterAsync(me, "/公開/お知らせ.txt");
+            return entered.StatusCode == System.Net.HttpStatusCode.OK && await SqlAsync("select details->>'grant' from history.events where operation = 'files.read' and outcome = 'done' order by id desc limit 1") is [var by] && by == grant;
+        }, "the file is served");
         return me;
     }
 
