@@ -1,4 +1,6 @@
 using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
 using AccessBroker.TerminalAgent.Piv;
 using AccessBroker.TerminalAgent.Platform;
 
@@ -17,7 +19,7 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
         try
         {
             var claim = await broker.AskAsync(new() { ["type"] = "claim", ["handle"] = handle }, ct);
-            var transaction = new Claimed(terminal.Id, claim.GetProperty("transaction").GetString()!, claim.GetProperty("nonce").GetString()!, claim.GetProperty("client").GetString()!, claim.GetProperty("number").GetInt32());
+            var transaction = new Claimed(terminal.Id, claim.GetProperty("transaction").GetString()!, claim.GetProperty("nonce").GetString()!, claim.GetProperty("client").GetString()!, claim.GetProperty("number").GetInt32()) { Operation = claim.TryGetProperty("operation", out var operation) ? operation.GetString() : null };
             return await ProveAsync(transaction, ct);
         }
         catch (BrokerRefusedException e)
@@ -51,6 +53,8 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
     {
         /// <summary>The PIN was printed: it must be replaced before anything else.</summary>
         internal bool SetPin { get; init; }
+        /// <summary>What is approved with this proof, in its canonical form; null: it is a sign-in.</summary>
+        internal string? Operation { get; init; }
     }
 
     private async Task<(Outcome, string?)> ProveAsync(Claimed transaction, CancellationToken ct)
@@ -97,7 +101,7 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
 
     private async Task<(Outcome, string?)> AskPinAsync(PivCard card, Claimed transaction, CancellationToken ct)
     {
-        var description = $"業務: {transaction.Client}\n確認番号: {transaction.Number}\n画面の番号と同じときだけ、暗証番号を入力してください。";
+        var description = $"業務: {transaction.Client}\n確認番号: {transaction.Number}\n{ShownOperation.Of(transaction.Operation)}画面の番号と同じときだけ、暗証番号を入力してください。";
         string? error = null;
         for (var failures = 0; ;)
         {
@@ -114,7 +118,7 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             try
             {
                 if (pin.Length is < 6 or > 8 || pin.AsSpan().ContainsAnyExceptInRange((byte)'0', (byte)'9')) { error = "暗証番号は6〜8桁の数字です。"; continue; }
-                if (card.Verify(pin)) return transaction.SetPin && !await ReplaceFirstPinAsync(card, pin, transaction, ct) ? (Outcome.Cancelled, null) : await ProveAsync(card, transaction, before, ct);
+                if (card.Verify(pin)) return transaction.SetPin && !await ReplaceFirstPinAsync(card, pin, transaction, ct) ? (Outcome.Cancelled, null) : await ProveAsync(card, pin, transaction, before, ct);
             }
             finally { CryptographicOperations.ZeroMemory(pin); }
             var left = card.TriesLeft();
@@ -140,13 +144,23 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
         finally { CryptographicOperations.ZeroMemory(fresh); }
     }
 
-    private async Task<(Outcome, string?)> ProveAsync(PivCard card, Claimed transaction, int triesBefore, CancellationToken ct)
+    /// <summary>Key 9C wants the PIN right before each signature. The agent hashes what it has shown: the broker's word is not taken for it.</summary>
+    private static JsonObject? Approve(PivCard card, byte[] pin, Claimed transaction)
+    {
+        if (transaction.Operation is not { } operation || transaction.SetPin || !card.Verify(pin)) return null;
+        var hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(operation)));
+        var signature = card.Sign(PivCard.Slot.Signature, SignedFields.Encode(SignedFields.Approval, transaction.Nonce, transaction.Terminal, transaction.Id, hash));
+        return new() { ["certificate"] = Convert.ToBase64String(card.ReadCertificate(PivCard.Slot.Signature)), ["signature"] = Convert.ToBase64String(signature) };
+    }
+
+    private async Task<(Outcome, string?)> ProveAsync(PivCard card, byte[] pin, Claimed transaction, int triesBefore, CancellationToken ct)
     {
         var signature = card.Sign(PivCard.Slot.SignIn, SignedFields.Encode(transaction.SetPin ? SignedFields.FirstPinSet : SignedFields.SignIn, transaction.Nonce, transaction.Terminal, transaction.Id));
         var certificate = card.ReadCertificate(PivCard.Slot.SignIn);
+        var approval = Approve(card, pin, transaction);
         // The reset forgets the PIN; then the counter can be read, and nothing on this terminal can sign with it any more.
         card.Begin();
-        var answer = await broker.AskAsync(new()
+        var proof = new JsonObject
         {
             ["type"] = "proof",
             ["transaction"] = transaction.Id,
@@ -154,7 +168,9 @@ internal sealed partial class CardSignIn(CardReader reader, BrokerStream broker,
             ["signature"] = Convert.ToBase64String(signature),
             ["triesBefore"] = triesBefore,
             ["triesAfter"] = card.TriesLeft(),
-        }, ct);
+        };
+        if (approval is not null) proof["approval"] = approval;
+        var answer = await broker.AskAsync(proof, ct);
         return (Outcome.Proven, answer.GetProperty("code").GetString());
     }
 

@@ -28,6 +28,9 @@ internal static class Commands
         AccessBroker passkeys import FILE              takes a FIDO metadata file (MDS3), judges the enrolled keys anew, as the owner role
         AccessBroker files enforcer NAME [PLACE]       makes the secret of an enforcement point (AuthZEN), prints it once, as the owner role; below PLACE it may run bulk updates
         AccessBroker files revoke NAME                 the enforcement point is refused from now on, as the owner role
+        AccessBroker targets enrolment-code TARGET     prints a one-time code for the agent of a target of privileged work
+        AccessBroker targets revoke TARGET             its agent is refused from now on
+        AccessBroker targets ssh-ca                    prints the CA that sshd is to trust (TrustedUserCAKeys)
         AccessBroker cards lost CARD                   the card opens nothing from now on
         """;
 
@@ -84,6 +87,15 @@ internal static class Commands
             case ["terminals", "enrolment-code", var terminal]:
                 await Console.Out.WriteLineAsync(await services.GetRequiredService<EnrolTerminal>().MakeCodeAsync(TerminalId.Parse(terminal), null, ct));
                 return 0;
+            case ["targets", "enrolment-code", var target]:
+                await Console.Out.WriteLineAsync(await services.GetRequiredService<Privileged.EnrolTarget>().MakeCodeAsync(target, ct));
+                return 0;
+            case ["targets", "revoke", var target]:
+                await Console.Out.WriteLineAsync($"{await services.GetRequiredService<Privileged.EnrolTarget>().RevokeAsync(target, ct)} certificate(s) revoked");
+                return 0;
+            case ["targets", "ssh-ca"]:
+                await Console.Out.WriteLineAsync(await services.GetRequiredService<Privileged.SshCertificates>().AuthorityAsync(ct));
+                return 0;
             case ["cards", "issue", var person]:
                 var keys = JsonSerializer.Deserialize<IssueCard.CardKeys>(await Console.In.ReadToEndAsync(ct), Ids)!;
                 await Console.Out.WriteLineAsync(JsonSerializer.Serialize(await services.GetRequiredService<IssueCard>().RunAsync(keys, PersonId.Parse(person), ct), Ids));
@@ -117,7 +129,8 @@ internal static class Commands
         services.AddKeys(hsm, broker.CaDirectory);
         services.AddSessions(broker.PolicyDirectory, broker.Node);
         services.AddCards(broker.PolicyDirectory);
-        services.AddSingleton<EnrolTerminal>();
+        services.AddSingleton<EnrolTerminal>().AddSingleton<Privileged.EnrolTarget>().AddSingleton<Privileged.SshCertificates>();
+        Policies.PolicyFiles.AddPolicy<Privileged.PrivilegedPolicy>(services, broker.PolicyDirectory, "privileged");
         return services.BuildServiceProvider();
     }
 }

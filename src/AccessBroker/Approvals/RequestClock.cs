@@ -36,7 +36,7 @@ internal sealed partial class RequestClock(Store store, RequestDesk desk, Permis
         }
         // A report that must be answered is not forgotten.
         string[] lasting = [.. desk.Kinds.Where(k => !k.IsWithdrawable).Select(k => k.Name)];
-        var expired = await work.QueryAsync($"update approvals.requests set state = 'expired', closed_at = {now} where state in ('open', 'approved') and requested_at < {now - policy.Now.RequestExpires} and kind <> all({lasting}) returning id, requested_by, kind", r => (Id: r.GetInt64(0), By: r.GetString(1), Kind: r.GetString(2)), ct);
+        var expired = await work.QueryAsync($"update approvals.requests set state = 'expired', closed_at = {now} where state in ('open', 'approved') and requested_at < {now - policy.Now.RequestExpires} and due_at < {now} and kind <> all({lasting}) returning id, requested_by, kind", r => (Id: r.GetInt64(0), By: r.GetString(1), Kind: r.GetString(2)), ct);
         foreach (var (id, by, kind) in expired) work.Notify([PersonId.Parse(by)], $"期限切れになった申請: {desk.Kind(kind)?.Title ?? kind}", "必要なら申請し直してください。", $"/requests/{id}", now);
         foreach (var (id, _, _) in expired) work.Record(new("approvals.expire", HistoryOutcome.Ended, "approvals.expired") { Details = new Dictionary<string, string> { ["request"] = $"{id}" } }, now);
         await work.CommitAsync(ct);

@@ -40,6 +40,8 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
     public static Question<Request?> Find(long id) => RequestStore.Find(id);
     /// <summary>Requests about a person, card or terminal, newest first.</summary>
     public static Question<List<Request>> About(string? person, string? card, string? terminal) => RequestStore.About(person, card, terminal);
+    /// <summary>A person's requests of one kind in one state, newest first.</summary>
+    public static Question<List<Request>> By(PersonId person, string kind, string state) => RequestStore.By(person, kind, state);
     /// <summary>The kind, or null.</summary>
     public RequestKind? Kind(string? name) => name is null ? null : _kinds.GetValueOrDefault(name);
 
@@ -55,7 +57,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         if (await kind.ProblemAsync(work, fields, by, ct) is { } sentence) return new Outcome.Problem(sentence);
         await kind.CompleteAsync(work, fields, ct);
         var now = time.GetUtcNow();
-        var id = await RequestStore.AddAsync(work, kind.Name, fields, reason.Trim(), by, now, now + policy.Now.RequestDue, ct);
+        var id = await RequestStore.AddAsync(work, kind.Name, fields, reason.Trim(), by, now, kind.DueAt(fields) ?? now + policy.Now.RequestDue, ct);
         work.Record(Event(kind, "request", HistoryOutcome.Done, by, id, fields), now);
         await TellNextAsync(work, kind, (await work.AskAsync(RequestStore.Find(id), ct))!, ct);
         await work.CommitAsync(ct);
@@ -68,24 +70,28 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
 
     /// <summary>Says yes as <paramref name="step"/>. With the last yes of a kind that nobody carries out, it takes effect.</summary>
     /// <param name="confirm">Takes the proof for exactly this operation, where the kind needs one; null: there is none.</param>
-    public async Task<Outcome> ApproveAsync(PersonId by, long id, string step, string note, string? unavoidable, CancellationToken ct, Func<UnitOfWork, ConfirmedOperation, Task<bool>>? confirm = null)
+    public async Task<Outcome> ApproveAsync(PersonId by, long id, string step, string note, string? unavoidable, CancellationToken ct, Func<UnitOfWork, ConfirmedOperation, Task<ConfirmedProof?>>? confirm = null)
     {
         await using var work = await store.BeginAsync(ct);
-        if (await RequestStore.LockAsync(work, id, ct) is not { } request || Kind(request.Kind) is not { } kind || kind.Steps.FirstOrDefault(s => s.Name == step) is not { } asked) return new Outcome.NotFound();
+        if (await RequestStore.LockAsync(work, id, ct) is not { } request || Kind(request.Kind) is not { } kind || kind.StepsOf(request).FirstOrDefault(s => s.Name == step) is not { } asked) return new Outcome.NotFound();
         var may = await permissions.OfAsync(work, by, ct);
         if (may.Person is null || !await kind.MayApproveAsync(work, request, asked, may, ct)) return await NotPermittedAsync(work, asked.Operation, by, ct);
         if (request.State != "open" || request.Decisions.Any(d => d.Step == step)) return new Outcome.Closed();
+        if (kind.ClosedToApproval(request, time.GetUtcNow()) is { } closed) return new Outcome.Problem(closed);
         if (!await LeavesExecutorAsync(work, kind, request, by, ct)) return new Outcome.Problem("あなたが立ち会うと、実施できる人がいなくなります。ほかの人が立ち会ってください。");
         var verdict = await separation.JudgeAsync(work, Act.Approve, may, new(request.RequestedBy.Value, request.Approvers, request.Subject?.Value), id, $"{kind.Title} {id}", kind.IsExceptionable ? unavoidable : null, ct);
         if (verdict is Separation.Verdict.Forbidden forbidden) return await SeparatedAsync(work, kind, "approve", by, request, kind.IsExceptionable ? forbidden : forbidden with { MayBeUnavoidable = false }, ct);
-        var operation = kind.NeedsConfirmation ? ConfirmedOperation.Of(kind, request, step) : null;
-        if (operation is not null && (confirm is null || !await confirm(work, operation))) return new Outcome.Unconfirmed(operation);
+        var operation = kind.NeedsConfirmation ? ConfirmedOperation.Of(kind, request) : null;
+        ConfirmedProof? proof = null;
+        if (operation is not null && (confirm is null || (proof = await confirm(work, operation)) is null)) return new Outcome.Unconfirmed(operation);
+        if (kind.NeedsSignature && proof?.Signature is null) return new Outcome.Problem("この承認は、操作者カードの署名で行います。カードを入れてやり直してください。");
         var now = time.GetUtcNow();
         RequestStore.Decide(work, id, step, by, now, note, ((Separation.Verdict.Allowed)verdict).Exception);
+        if (proof?.Signature is { } signature) ApprovalSignatures.Keep(work, id, step, operation!, signature);
         var entry = Event(kind, "approve", HistoryOutcome.Done, by, id, request.Fields, step);
         // What was confirmed can be proven later: the hash stands beside the proof in the history.
         work.Record(operation is null ? entry : entry with { Details = entry.Details.Append(new("confirmed", operation.Hash)).ToDictionary() }, now);
-        if (kind.Steps.All(s => s.Name == step || request.Decisions.Any(d => d.Step == s.Name)))
+        if (kind.StepsOf(request).All(s => s.Name == step || request.Decisions.Any(d => d.Step == s.Name)))
         {
             RequestStore.Move(work, id, kind.IsExecuted ? "approved" : "done", kind.IsExecuted ? null : now);
             if (!kind.IsExecuted)
@@ -106,7 +112,8 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         await using var work = await store.BeginAsync(ct);
         if (await RequestStore.LockAsync(work, id, ct) is not { } request || Kind(request.Kind) is not { } kind) return new Outcome.NotFound();
         var may = await permissions.OfAsync(work, by, ct);
-        if (!await IsConcernedAsync(work, kind, request, may, ct)) return await NotPermittedAsync(work, kind.ExecuteOperation, by, ct);
+        // A refusal is a decision: never a contractor's (MIC 6.2(1)③(エ)).
+        if (may.Person is not { IsContractor: false } || !await IsConcernedAsync(work, kind, request, may, ct)) return await NotPermittedAsync(work, kind.ExecuteOperation, by, ct);
         if (!request.IsPending || !kind.IsWithdrawable) return new Outcome.Closed();
         if (note.Trim().Length < 2) return new Outcome.Problem("認めない理由を書いてください。");
         return await CloseAsync(work, kind, request, by, "refuse", "refused", note, ct);
@@ -143,12 +150,12 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         if (await RequestStore.LockAsync(work, id, ct) is not { } request || Kind(request.Kind) is not { IsExecuted: true } kind) return (new Outcome.NotFound(), null);
         var may = await permissions.OfAsync(work, by, ct);
         if (!may.Allows(kind.ExecuteOperation)) return (await NotPermittedAsync(work, kind.ExecuteOperation, by, ct), null);
-        if (!(request.State == "approved" || (request.State == "open" && kind.Steps.Count == 0))) return (new Outcome.Closed(), null);
+        if (!(request.State == "approved" || (request.State == "open" && kind.StepsOf(request).Count == 0))) return (new Outcome.Closed(), null);
         var exceptions = await work.AskAsync(RequestStore.ExceptionsOf(id), ct);
         if (Lapsed(exceptions, request, time.GetUtcNow())) return (new Outcome.Problem("例外として認められた承認の期限が切れています。申請し直してください。"), null);
         // What was set aside for this very act holds until it expires: a card is prepared and handed over in several steps.
         if (exceptions.Any(e => e.Request == id && e.By == by.Value && e.Act == "execute" && e.ExpiresAt > time.GetUtcNow())) return (null, request);
-        var verdict = await separation.JudgeAsync(work, Act.Execute, may, new(kind.RequesterMayExecute ? null : request.RequestedBy.Value, request.Approvers, request.Subject?.Value, kind.NeedsSecondPerson), id, $"{kind.Title} {id}", unavoidable, ct);
+        var verdict = await separation.JudgeAsync(work, kind.CarriedOutAs, may, new(kind.RequesterMayExecute ? null : request.RequestedBy.Value, request.Approvers, request.Subject?.Value, kind.NeedsSecondPerson), id, $"{kind.Title} {id}", unavoidable, ct);
         return verdict is Separation.Verdict.Forbidden forbidden ? (await SeparatedAsync(work, kind, "execute", by, request, forbidden, ct), null) : (null, request);
     }
 
@@ -181,8 +188,8 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
     public async Task<bool> IsConcernedAsync(UnitOfWork work, RequestKind kind, Request request, MayDo may, CancellationToken ct)
     {
         if (may.Person is null) return false;
-        if (kind.IsExecuted && may.Allows(kind.ExecuteOperation)) return true;
-        foreach (var step in kind.Steps) if (await kind.MayApproveAsync(work, request, step, may, ct)) return true;
+        if (kind.IsExecuted && may.Allows(kind.ExecuteOperation) && (kind.CarriedOutAs != Act.Work || request.RequestedBy == may.Person.Id)) return true;
+        foreach (var step in kind.StepsOf(request)) if (await kind.MayApproveAsync(work, request, step, may, ct)) return true;
         return false;
     }
 
@@ -206,7 +213,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
     /// <summary>Tells those who are next that something waits.</summary>
     private async Task TellNextAsync(UnitOfWork work, RequestKind kind, Request request, CancellationToken ct)
     {
-        var operations = request.State == "open" && kind.Steps.Count > 0 ? kind.Steps.Select(s => s.Operation) : kind.IsExecuted ? [kind.ExecuteOperation] : [];
+        var operations = request.State == "open" && kind.StepsOf(request).Count > 0 ? kind.StepsOf(request).Select(s => s.Operation) : kind.IsExecuted ? [kind.ExecuteOperation] : [];
         var holders = await work.AskAsync(PeopleRegister.Holders([.. operations.SelectMany(permissions.RolesWith)], time.GetUtcNow()), ct);
         work.Notify(holders.Select(h => h.Id).Where(h => h != request.RequestedBy), $"申請: {kind.Title}", request.Reason, $"/requests/{request.Id}", time.GetUtcNow());
     }

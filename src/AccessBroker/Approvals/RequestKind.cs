@@ -76,6 +76,8 @@ public abstract class RequestKind
     public abstract IReadOnlyList<RequestField> Fields { get; }
     /// <summary>Who must say yes, in any order. Default: nobody.</summary>
     public virtual IReadOnlyList<ApprovalStep> Steps => [];
+    /// <summary>Who must say yes to this very request: some of <see cref="Steps"/>. Default: all of them.</summary>
+    public virtual IReadOnlyList<ApprovalStep> StepsOf(Request request) => Steps;
     /// <summary>True when somebody carries it out after the last yes; false: it takes effect with the last yes. Default: true.</summary>
     public virtual bool IsExecuted => true;
     /// <summary>False where it makes no sense, such as tokens in a segment without them: it is not offered. Default: true.</summary>
@@ -84,10 +86,18 @@ public abstract class RequestKind
     public virtual bool IsExceptionable => true;
     /// <summary>True when a yes is confirmed with card and PIN (or an attested passkey) at that moment, for exactly this. For kinds that take effect with the last yes. Default: false.</summary>
     public virtual bool NeedsConfirmation => false;
+    /// <summary>True when only the approver's card will do: its signature over the request is kept and can be verified for years. Default: false.</summary>
+    public virtual bool NeedsSignature => false;
     /// <summary>True when an approver is the second person who watches the work. Default: false.</summary>
     public virtual bool NeedsSecondPerson => false;
     /// <summary>True when who asked may carry it out: somebody else has confirmed it. Default: false.</summary>
     public virtual bool RequesterMayExecute => false;
+    /// <summary>What carrying it out is: an act of office, or the requester's own work. Default: <see cref="Act.Execute"/>.</summary>
+    public virtual Act CarriedOutAs => Act.Execute;
+    /// <summary>When it is to be done at the latest, where the request itself says so; null: as the policy says for all.</summary>
+    public virtual DateTimeOffset? DueAt(IReadOnlyDictionary<string, string> fields) => null;
+    /// <summary>Fields that <see cref="CompleteAsync"/> adds and people are to read: names and labels. Default: none.</summary>
+    public virtual IReadOnlyList<(string Name, string Label)> CompletedFields => [];
     /// <summary>False for a report that must be taken note of. Default: true.</summary>
     public virtual bool IsWithdrawable => true;
     /// <summary>Where it is carried out when that needs more than a click; null: on the request's page.</summary>
@@ -119,6 +129,9 @@ public abstract class RequestKind
         foreach (var one in found) if (await ProblemAsync(work, new Dictionary<string, string> { [field.Name] = one.Value }, by, ct) is null) offered.Add(one);
         return offered;
     }
+
+    /// <summary>Why nobody may say yes to it any more, in Japanese; null: they may. Default: nothing stands against it.</summary>
+    public virtual string? ClosedToApproval(Request request, DateTimeOffset at) => null;
 
     /// <summary>True when this person may give that yes beyond having the operation: the person responsible for that terminal, for example.</summary>
     public virtual Task<bool> MayApproveAsync(UnitOfWork work, Request request, ApprovalStep asked, MayDo may, CancellationToken ct) => Task.FromResult(may.Allows(asked.Operation));

@@ -25,6 +25,8 @@ internal static class RequestStore
     /// <summary>The latest requests, newest first; of one person's making when <paramref name="by"/> is given.</summary>
     internal static Question<List<Request>> Latest(PersonId? by, int count) => Question.All($"select {Text(Columns)} from approvals.requests r where {by} is null or r.requested_by = {by} order by r.id desc limit {count}", Read);
 
+    internal static Question<List<Request>> By(PersonId person, string kind, string state) => Question.All($"select {Text(Columns)} from approvals.requests r where r.requested_by = {person} and r.kind = {kind} and r.state = {state} order by r.id desc limit 50", Read);
+
     /// <summary>Requests about a person, card or terminal, newest first.</summary>
     internal static Question<List<Request>> About(string? person, string? card, string? terminal) => Question.All($"""
         select {Text(Columns)} from approvals.requests r where r.person = {person} or r.card = {card} or r.terminal = {terminal} order by r.id desc limit 100

@@ -26,10 +26,10 @@ internal sealed class RequestTasks(RequestDesk desk, TimeProvider time) : ITaskS
     internal static async Task<string?> NextAsync(RequestDesk desk, UnitOfWork work, RequestKind kind, Request request, MayDo may, CancellationToken ct)
     {
         if (may.Person is not { } person) return null;
-        bool Free(Act act) => SeparationRule.Violations(act, person.Id.Value, person.IsContractor, new(act == Act.Execute && kind.RequesterMayExecute ? null : request.RequestedBy.Value, request.Approvers, request.Subject?.Value, kind.NeedsSecondPerson)).Count == 0;
+        bool Free(Act act) => SeparationRule.Violations(act, person.Id.Value, person.IsContractor, new(act != Act.Approve && kind.RequesterMayExecute ? null : request.RequestedBy.Value, request.Approvers, request.Subject?.Value, kind.NeedsSecondPerson)).Count == 0;
         if (request.State == "open")
-            foreach (var step in kind.Steps)
+            foreach (var step in kind.StepsOf(request))
                 if (request.Decisions.All(d => d.Step != step.Name) && Free(Act.Approve) && await kind.MayApproveAsync(work, request, step, may, ct) && await desk.LeavesExecutorAsync(work, kind, request, person.Id, ct)) return "承認待ち";
-        return (request.State == "approved" || (request.State == "open" && kind.Steps.Count == 0)) && kind.IsExecuted && may.Allows(kind.ExecuteOperation) && Free(Act.Execute) ? "実施待ち" : null;
+        return (request.State == "approved" || (request.State == "open" && kind.StepsOf(request).Count == 0)) && kind.IsExecuted && may.Allows(kind.ExecuteOperation) && Free(kind.CarriedOutAs) && (kind.CarriedOutAs != Act.Work || request.RequestedBy == person.Id) ? "実施待ち" : null;
     }
 }

@@ -18,7 +18,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
     [BindProperty, StringLength(64)] public string? Step { get; set; }
     /// <summary>The proof for the act that comes next; from the query after the sign-in for it.</summary>
     [BindProperty(SupportsGet = true), StringLength(100)] public string? Confirmed { get; set; }
-    [BindProperty, StringLength(1000)] public string? Note { get; set; }
+    [BindProperty(SupportsGet = true), StringLength(1000)] public string? Note { get; set; }
     [BindProperty, StringLength(1000)] public string? Unavoidable { get; set; }
 
     public Request Subject { get; private set; } = null!;
@@ -27,6 +27,8 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
     public (string Sentence, string Url)? Hint { get; private set; }
     public IReadOnlyList<(string Label, string Value)> Values { get; private set; } = [];
     public IReadOnlyList<ApprovalStep> MayApprove { get; private set; } = [];
+    /// <summary>Yeses that a rule of separation forbids this person, but a reason would open.</summary>
+    public IReadOnlyList<ApprovalStep> OnlyUnavoidably { get; private set; } = [];
     public bool MayExecute { get; private set; }
     public bool MayRefuse { get; private set; }
     public bool MayWithdraw { get; private set; }
@@ -64,7 +66,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         {
             case RequestDesk.Outcome.NotFound: return NotFound();
             case RequestDesk.Outcome.NotPermitted: return Forbid();
-            case RequestDesk.Outcome.Unconfirmed unconfirmed: return Redirect(await confirmation.AskAsync(HttpContext, unconfirmed.Operation, $"/requests/{id}", ct));
+            case RequestDesk.Outcome.Unconfirmed unconfirmed: return Redirect(await confirmation.AskAsync(HttpContext, unconfirmed.Operation, $"/requests/{id}{(Note is { Length: > 0 } ? $"?note={Uri.EscapeDataString(Note)}" : "")}", ct));
             case RequestDesk.Outcome.Done: (Succeeded, Message) = (true, act switch { "approve" => "承認しました。", "execute" => "実施しました。", "refuse" => "認めないことにしました。", _ => "取り下げました。" }); break;
             case RequestDesk.Outcome.Closed: (Message, Response.StatusCode) = ("この申請は、すでに処理されたか、この操作ができない状態です。", StatusCodes.Status409Conflict); break;
             case RequestDesk.Outcome.Problem problem: (Message, Response.StatusCode) = (problem.Sentence, StatusCodes.Status422UnprocessableEntity); break;
@@ -86,17 +88,21 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         var concerned = await desk.IsConcernedAsync(work, kind, request, may, ct);
         if (!concerned && request.RequestedBy != me && request.Subject != me && request.Decisions.All(d => d.By != me.Value) && !may.Allows("approvals.read")) return Forbid();
         var steps = new List<ApprovalStep>();
-        if (request.State == "open") foreach (var step in kind.Steps) if (request.Decisions.All(d => d.Step != step.Name) && await kind.MayApproveAsync(work, request, step, may, ct) && await desk.LeavesExecutorAsync(work, kind, request, me, ct)) steps.Add(step);
-        var ready = request.State == "approved" || (request.State == "open" && kind.Steps.Count == 0);
+        if (request.State == "open") foreach (var step in kind.StepsOf(request)) if (request.Decisions.All(d => d.Step != step.Name) && await kind.MayApproveAsync(work, request, step, may, ct) && await desk.LeavesExecutorAsync(work, kind, request, me, ct)) steps.Add(step);
+        // Nobody is offered what a rule forbids them; the way out stands apart.
+        var separated = may.Person is { } person && SeparationRule.Violations(Act.Approve, person.Id.Value, person.IsContractor, new(request.RequestedBy.Value, request.Approvers, request.Subject?.Value)).Count > 0;
+        (OnlyUnavoidably, steps) = separated ? (kind.IsExceptionable ? steps : [], []) : ((IReadOnlyList<ApprovalStep>)[], steps);
+        var ready = request.State == "approved" || (request.State == "open" && kind.StepsOf(request).Count == 0);
         (MayApprove, MayExecute, MayRefuse, MayWithdraw) = (steps, kind.IsExecuted && ready && may.Allows(kind.ExecuteOperation), request.IsPending && concerned && kind.IsWithdrawable && request.RequestedBy != me, request.IsPending && request.RequestedBy == me && kind.IsWithdrawable);
         var values = new List<(string, string)>();
         foreach (var field in kind.Fields) if (request[field.Name] is { Length: > 0 } value) values.Add((field.Label, await LabelAsync(work, field, value, now, ct)));
+        foreach (var (name, label) in kind.CompletedFields) if (request[name] is { Length: > 0 } value) values.Add((label, value));
         Values = values;
         Names = await work.AskAsync(PeopleRegister.Names(request.Decisions.Select(d => d.By).Append(request.RequestedBy.Value), now), ct);
         if (request.State is "open" or "approved" or "done") Hint = await kind.HintAsync(work, request, ct);
         IsSeparated = MayExecute && await RequestTasks.NextAsync(desk, work, kind, request, may, ct) is null;
         var waiting = new List<(string, IReadOnlyList<string>)>();
-        foreach (var (label, operation) in request.State == "open" && kind.Steps.Count > 0 ? kind.Steps.Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => (s.Label, s.Operation)) : ready && kind.IsExecuted ? [("実施", kind.ExecuteOperation)] : [])
+        foreach (var (label, operation) in request.State == "open" && kind.StepsOf(request).Count > 0 ? kind.StepsOf(request).Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => (s.Label, s.Operation)) : ready && kind.IsExecuted ? [("実施", kind.ExecuteOperation)] : [])
         {
             var names = new List<string>();
             foreach (var (holder, name) in await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(operation)], now), ct))

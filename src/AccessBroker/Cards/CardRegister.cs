@@ -53,6 +53,15 @@ public sealed record Card(CardId Id, PersonId Person, string State, byte[] SignI
 /// <summary>The register of cards: the public queries of this slice.</summary>
 public static class CardRegister
 {
+    /// <summary>Signature keys (SubjectPublicKeyInfo) of the cards that these people may use now.</summary>
+    public static Question<List<(PersonId Person, byte[] Key)>> SignatureKeysOf(IReadOnlyCollection<PersonId> people, DateTimeOffset at) => Question.All($"select person, signature_key from cards.cards c where person = any({people.Select(p => p.Value).ToArray()}) and signature_key is not null and cards.usable(c.id, {at}) order by person, id", r => (PersonId.Parse(r.GetString(0)), r.GetFieldValue<byte[]>(1)));
+
+    /// <summary>Whose card has this signature key, usable or not; null: nobody's.</summary>
+    public static Question<string?> HolderOfSignatureKey(byte[] key) => Question.First($"select person from cards.cards where signature_key = {key}", r => r.GetString(0));
+
+    /// <summary>The public half of a card's key 9C: SubjectPublicKeyInfo, one row; none: no such card.</summary>
+    public static Question<List<byte[]>> SignatureKey(CardId card) => Question.All($"select signature_key from cards.cards where id = {card}", r => r.GetFieldValue<byte[]>(0));
+
     /// <summary>The card, or null when it is not ours.</summary>
     public static Question<Card?> Find(CardId card) => Question.First($"{Columns()} where id = {card}", Read);
 

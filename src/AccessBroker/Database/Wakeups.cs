@@ -21,6 +21,11 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     public void Wake(string topic)
     {
         Here(topic);
+        Send(topic);
+    }
+
+    private void Send(string topic)
+    {
         try
         {
             if (_connection is { IsConnected: true } connection) connection.GetSubscriber().Publish("accessbroker:wake", $"{_self} {topic}", CommandFlags.FireAndForget);
@@ -55,8 +60,18 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     /// <summary>Our own messages come back too; we have woken ourselves already.</summary>
     private void Heard(string message)
     {
-        if (message.Split(' ', 2) is [var from, var topic] && from != _self) Here(topic);
+        if (message.Split(' ', 2) is not [var from, var topic] || from == _self) return;
+        if (topic.StartsWith(Carrying, StringComparison.Ordinal)) Carried?.Invoke(topic[Carrying.Length..]);
+        else Here(topic);
     }
+
+    private const string Carrying = "carry ";
+
+    /// <summary>A text of another node's that must reach this one without the database. It proves itself: whoever reaches Redis may send one.</summary>
+    public event Action<string>? Carried;
+
+    /// <summary>Sends a text to the other nodes, if Redis answers. Never throws, never blocks.</summary>
+    public void Carry(string text) => Send(Carrying + text);
 
     /// <summary>Wakes whoever waits at this node only.</summary>
     public void WakeHere(string topic) => Here(topic);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
 
@@ -20,6 +21,7 @@ internal sealed class EndGrants(HistorySpool history, Wakeups wakeups, TimeProvi
             {
                 if (await work.AskAsync(FileRegister.Line(grant), CancellationToken.None) is not { } line || !await FileRegister.EndAsync(work, grant, denial: false, by.Value, now, CancellationToken.None)) continue;
                 work.Enter(FileRequest.Register, $"grant-{grant.ToString(CultureInfo.InvariantCulture)}", "終了", by.Value, FileRequest.Entry(line.Grant, reason), now, removed: true);
+                if (line.Grant.Subject.StartsWith("person:", StringComparison.Ordinal)) work.Notify([PersonId.Parse(line.Grant.Subject["person:".Length..])], "ファイルの利用の許可が終わりました", line.Grant.Resource, "/", now);
                 done.Add(new(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = by, Details = new Dictionary<string, string> { ["grant"] = $"{grant}", ["path"] = line.Grant.Resource, ["to"] = line.Grant.Subject, ["why"] = reason } }, now));
             }
             return done;

@@ -34,24 +34,28 @@ internal sealed class FileBatches(Store store, Wakeups wakeups, TimeProvider tim
     internal async Task<Beginning> BeginAsync(string enforcer, string path, string purpose, TimeSpan within, string? given, CancellationToken ct)
     {
         var (token, now) = (given ?? Secret.New(), time.GetUtcNow());
+        var due = now + within;
         await using (var work = await store.BeginAsync(ct))
         {
             if (await work.AskAsync(FileRegister.BatchesOf(enforcer), ct) is not { } below || !FileRule.Chain(path).Contains(below)) return new Beginning.Refused(StatusCodes.Status403Forbidden, "files.batch-elsewhere", "このプログラムは、この場所の一括処理を行えません。");
             if (await work.AskAsync(FileRegister.FindSet(path), ct) is null) return new Beginning.Refused(StatusCodes.Status404NotFound, "files.unknown-place", "この場所は登録されていません。");
             var begun = await work.QueryAsync($"""
-                insert into file_permissions.batches (resource, enforcer, purpose, token_hash, begun_at, due_at) values ({path}, {enforcer}, {purpose}, {Secret.Hash(token)}, {now}, {now + within})
+                insert into file_permissions.batches (resource, enforcer, purpose, token_hash, begun_at, due_at) values ({path}, {enforcer}, {purpose}, {Secret.Hash(token)}, {now}, {due})
                 on conflict (resource) where ended_at is null do nothing returning id
                 """, r => r.GetInt64(0), ct);
-            if (begun is [] && given is not null && await work.QueryAsync($"select due_at from file_permissions.batches where resource = {path} and token_hash = {Secret.Hash(given)} and enforcer = {enforcer} and ended_at is null", r => r.GetFieldValue<DateTimeOffset>(0), ct) is [var due]) return new Beginning.Hidden(given, due);
-            if (begun is not [var id]) return new Beginning.Refused(StatusCodes.Status409Conflict, "files.batch-busy", "この場所では、別の一括処理が終わっていません。");
-            work.Write($"update file_permissions.sets set batch_since = {now} where resource = {path}");
-            work.Record(new("files.begin-batch", HistoryOutcome.Done) { Client = enforcer, Details = Details(id, path, purpose) }, now);
-            await work.CommitAsync(ct);
+            if (begun is [var id])
+            {
+                work.Write($"update file_permissions.sets set batch_since = {now} where resource = {path}");
+                work.Record(new("files.begin-batch", HistoryOutcome.Done) { Client = enforcer, Details = Details(id, path, purpose) }, now);
+                await work.CommitAsync(ct);
+            }
+            else if (await work.QueryAsync($"select due_at from file_permissions.batches where resource = {path} and token_hash = {Secret.Hash(token)} and enforcer = {enforcer} and ended_at is null", r => r.GetFieldValue<DateTimeOffset>(0), ct) is [var before]) due = before;
+            else return new Beginning.Refused(StatusCodes.Status409Conflict, "files.batch-busy", "この場所では、別の一括処理が終わっていません。");
         }
         wakeups.Wake(FileDecisions.Topic);
-        // Begun is begun: a caller who goes away in between finds the place hidden, not the promise broken.
+        // Begun is begun: a caller who goes away in between finds the place hidden, not the promise broken; asked again at once, it holds as well.
         await Task.Delay(Everywhere, time, CancellationToken.None);
-        return new Beginning.Hidden(token, now + within);
+        return new Beginning.Hidden(token, due);
     }
 
     /// <summary>The program lives and needs longer; the new end. Null: unknown, ended, or another program's.</summary>
@@ -89,7 +93,7 @@ internal sealed class FileBatches(Store store, Wakeups wakeups, TimeProvider tim
     internal static Dictionary<string, string> Details(long id, string path, string about) => new() { ["batch"] = $"{id}", ["path"] = path, ["about"] = about };
 }
 
-/// <summary>The two endpoints for programs: <c>POST /file-batches/v1/begin</c> {"path", "purpose", "minutes"} and <c>…/commit</c> {"batch"}.</summary>
+/// <summary>For programs: <c>POST /file-batches/v1/begin</c> {"path", "purpose", "minutes", optional "batch"}, <c>…/extend</c> {"batch", "minutes"} and <c>…/commit</c> {"batch"}.</summary>
 internal static class FileBatchApi
 {
     internal static void MapFileBatches(this IEndpointRouteBuilder app)
@@ -123,7 +127,7 @@ internal static class FileBatchApi
         using var buffer = new MemoryStream();
         if (enforcer is not null) await context.Request.Body.CopyToAsync(buffer, context.RequestAborted);
         var answer = enforcer is null ? EnforcerKeys.Unknown(context) : StrictJson.ParseObject(buffer.ToArray()) is { } body ? await operation(body, enforcer) : Bad("body");
-        if (answer is IStatusCodeHttpResult { StatusCode: >= 400 and var status }) coalescer.Add(new("files.begin-batch", HistoryOutcome.Refused, $"files.status-{status}") { Client = enforcer, Address = context.Connection.RemoteIpAddress?.ToString() });
+        if (answer is IStatusCodeHttpResult { StatusCode: >= 400 and var status }) coalescer.Add(new(context.GetEndpoint()!.Metadata.GetRequiredMetadata<AuditedAttribute>().Operation, HistoryOutcome.Refused, $"files.status-{status}") { Client = enforcer, Address = context.Connection.RemoteIpAddress?.ToString() });
         return answer;
     }
 

@@ -25,7 +25,7 @@ internal sealed class GrantFilesKind(Wakeups wakeups, TimeProvider time) : Reque
     [
         FileRequest.Path, .. FileRequest.To,
         new("actions", "認めること", FieldType.Choice) { Choices = [("read", "閲覧"), ("read print", "閲覧・印刷"), ("read write", "閲覧・更新"), ("read write print", "閲覧・更新・印刷")] },
-        new("effect", "効力", FieldType.Choice) { Choices = [("allow", "許可する"), ("deny", "拒否する(ほかの許可に優先)")] },
+        new("effect", "効力", FieldType.Choice) { Choices = [("allow", "許可する"), ("deny", "拒否する(持出し・削除も含むすべて。ほかの許可に優先)")] },
         new("upTo", "機密性の上限", FieldType.Choice) { Choices = [("3", "機密性3まで"), ("2", "機密性2まで"), ("1", "機密性1まで")] },
         new("from", "開始日", FieldType.Day, false, "空欄は承認された時から"), new("until", "最終日", FieldType.Day, true, "必ず期限を付けます。1年以内"),
     ];
@@ -34,7 +34,7 @@ internal sealed class GrantFilesKind(Wakeups wakeups, TimeProvider time) : Reque
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct)
     {
         if (FilePath.Parse(fields["path"]) is not { } path) return FileRequest.BadPath;
-        if (await work.AskAsync(FileRegister.FindSet(path), ct) is null) return FileRequest.UnknownPlace;
+        if (!await FileRequest.IsKnownAsync(work, path, ct)) return FileRequest.UnknownPlace;
         var (from, until) = (FileRequest.From(fields, time.GetUtcNow()), JapaneseTime.EndOf(FileRequest.Day(fields["until"])));
         if (until <= from || until > from.AddDays(MostDays)) return "最終日は、開始日以後で1年以内にしてください。";
         return (await FileRequest.SubjectAsync(work, fields, time.GetUtcNow(), ct)).Problem;
@@ -43,6 +43,7 @@ internal sealed class GrantFilesKind(Wakeups wakeups, TimeProvider time) : Reque
     /// <summary>What it would change, and for how many.</summary>
     public override async Task<(string Sentence, string Url)?> HintAsync(UnitOfWork work, Request request, CancellationToken ct)
     {
+        if (request.State == "done") return ("いまの様子は、ファイルの利用権限の画面で確かめられます。", $"/files?path={Uri.EscapeDataString(request["path"])}");
         if (await FileRequest.GrantAsync(work, request.Fields, time.GetUtcNow(), ct) is not ({ } grant, _)) return null;
         var effect = await FileEffect.OfAsync(work, grant, time.GetUtcNow(), ct);
         var changed = effect.Changes.Select(c => c.Person).Distinct().Count();
@@ -103,7 +104,7 @@ internal abstract class OneDayFilesKind(Wakeups wakeups, TimeProvider time) : Re
 
     public override async Task<string?> ProblemAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, PersonId by, CancellationToken ct) =>
         FilePath.Parse(fields["path"]) is not { } path ? FileRequest.BadPath
-        : await work.AskAsync(FileRegister.FindSet(path), ct) is null ? FileRequest.UnknownPlace
+        : !await FileRequest.IsKnownAsync(work, path, ct) ? FileRequest.UnknownPlace
         : await work.AskAsync(PeopleRegister.FindValid(PersonId.Parse(fields["person"]), time.GetUtcNow()), ct) is null ? "この人は在籍していないか、権限が停止されています。" : null;
 
     public override async Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct)

@@ -9,7 +9,7 @@ internal static class FilePermissionsSlice
 {
     internal static void AddFilePermissions(this IServiceCollection services)
     {
-        services.AddSingleton<EnforcerKeys>().AddSingleton<GrantUses>().AddHostedService(p => p.GetRequiredService<GrantUses>()).AddSingleton<FileBatches>().AddSingleton<EndGrants>().AddSingleton<FileReviews>().AddSingleton<FileClock>().AddHostedService(p => p.GetRequiredService<FileClock>()).AddSingleton<ITaskSource, FileTasks>();
+        services.AddSingleton<EnforcerKeys>().AddSingleton<GrantUses>().AddHostedService(p => p.GetRequiredService<GrantUses>()).AddSingleton<FileBatches>().AddSingleton<EndGrants>().AddSingleton<TemporaryGrants>().AddSingleton<FileReviews>().AddSingleton<FileClock>().AddHostedService(p => p.GetRequiredService<FileClock>()).AddSingleton<ITaskSource, FileTasks>();
         services.AddSingleton<FileDecisions>().AddHostedService(p => p.GetRequiredService<FileDecisions>());
         services.AddSingleton<RequestKind, GrantFilesKind>().AddSingleton<RequestKind, ExportFilesKind>().AddSingleton<RequestKind, DisposeFilesKind>().AddSingleton<RequestKind, LiftDenialKind>().AddSingleton<RequestKind, ClassifyFilesKind>();
         services.AddSingleton(new MenuEntry("ファイルの利用権限", "/files", 38, ["files.read"]));

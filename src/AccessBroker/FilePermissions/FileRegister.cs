@@ -29,6 +29,16 @@ internal static class FileRegister
 
     internal static Question<FileSet?> FindSet(string resource) => Question.First($"select resource, section, named_only, confidentiality, batch_since is not null from file_permissions.sets where resource = {resource}", ReadSet);
 
+    /// <summary>The place itself, or one above it, is registered.</summary>
+    internal static Question<bool> IsBelowSet(string path) => Question.Any($"select from file_permissions.sets where resource = any({FileRule.Chain(path).ToArray()})");
+
+    /// <summary>A place below a registered one gets a line of its own, inheriting everything; one that has a line keeps it.</summary>
+    internal static Task<int> EnsureSetAsync(UnitOfWork work, string path, string by, DateTimeOffset at, CancellationToken ct)
+    {
+        var title = path[(path.LastIndexOf('/') + 1)..] is { Length: > 0 } last ? last.Length > 200 ? last[..200] : last : path;
+        return work.ExecuteAsync($"insert into file_permissions.sets (resource, title, created_at, created_by) values ({path}, {title}, {at}, {by}) on conflict (resource) do nothing", ct);
+    }
+
     /// <summary>How many people act as this subject.</summary>
     internal static Question<long> Has(string subject, DateTimeOffset at) => Question.All($"select cardinality(people.acting_as({(string[])[subject]}, {at}))::bigint", r => r.GetInt64(0)).Select(r => r[0]);
 

@@ -3,6 +3,7 @@ using System.Text.Json;
 using AccessBroker.Approvals;
 using AccessBroker.Database;
 using AccessBroker.History;
+using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
@@ -46,8 +47,12 @@ internal static class FileRequest
         if (FilePath.Parse(fields["path"]) is not { } path) return (null, BadPath);
         var (subject, problem) = await SubjectAsync(work, fields, now, ct);
         return problem is not null ? (null, problem)
-            : (new(0, path, subject, fields["actions"].Split(' '), fields["effect"] == "deny", int.Parse(fields["upTo"], CultureInfo.InvariantCulture), new Dictionary<string, JsonElement>(), From(fields, now), JapaneseTime.EndOf(Day(fields["until"]))), null);
+            // Whoever is refused a place is refused everything there, also what no form offers: taking out, deleting.
+            : (new(0, path, subject, fields["effect"] == "deny" ? [.. FileRule.Actions] : fields["actions"].Split(' '), fields["effect"] == "deny", int.Parse(fields["upTo"], CultureInfo.InvariantCulture), new Dictionary<string, JsonElement>(), From(fields, now), JapaneseTime.EndOf(Day(fields["until"]))), null);
     }
+
+    /// <summary>Registered, or below a place that is: a single file need not be registered before somebody may ask for it.</summary>
+    internal static async Task<bool> IsKnownAsync(UnitOfWork work, string path, CancellationToken ct) => await work.AskAsync(FileRegister.IsBelowSet(path), ct);
 
     internal const string BadPath = "場所の書き方が正しくありません。「/」から始め、「..」や末尾の「/」などは使えません。";
     internal const string UnknownPlace = "この場所は登録されていません。先に「ファイルの登録・格付」を申請してください。";
@@ -77,6 +82,8 @@ internal static class FileRequest
     /// <summary>Writes the grant, its line in the register and its event.</summary>
     internal static async Task AddAsync(UnitOfWork work, FileGrant grant, Request request, PersonId by, DateTimeOffset now, CancellationToken ct)
     {
+        await FileRegister.EnsureSetAsync(work, grant.Resource, by.Value, now, ct);
+        if (grant.Subject.StartsWith("person:", StringComparison.Ordinal)) work.Notify([PersonId.Parse(grant.Subject["person:".Length..])], grant.Deny ? "ファイルの利用が拒否されました" : "ファイルの利用が認められました", $"{grant.Resource} — {Words(grant.Actions)}、{JapaneseTime.InWords(grant.Until)} まで", "/", now);
         var id = await FileRegister.AddGrantAsync(work, grant, request.Reason, request.RequestedBy.Value, string.Join(' ', request.Approvers.Append(by.Value).Distinct()), request.Id, ct);
         work.Enter(Register, $"grant-{id.ToString(CultureInfo.InvariantCulture)}", grant.Deny ? "拒否" : "許可", by.Value, Entry(grant, request.Reason), now);
         work.Record(new("files.add-grant", HistoryOutcome.Done) { Person = by, Details = new Dictionary<string, string> { ["grant"] = $"{id}", ["path"] = grant.Resource, ["to"] = grant.Subject, ["actions"] = string.Join(' ', grant.Actions), ["effect"] = grant.Deny ? "deny" : "allow" } }, now);

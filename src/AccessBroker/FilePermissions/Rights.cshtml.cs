@@ -24,7 +24,8 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
     public string? Path { get; private set; }
     public PersonLine? Person { get; private set; }
     public DateOnly On { get; private set; }
-    public bool IsPast { get; private set; }
+    /// <summary>A past day, or one to come: as far as is known now.</summary>
+    public bool IsOtherDay { get; private set; }
     public IReadOnlyList<SetLine> Sets { get; private set; } = [];
     /// <summary>There is more than the page shows.</summary>
     public bool IsCut { get; private set; }
@@ -46,7 +47,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
         On = on ?? JapaneseTime.DayOf(now);
         // A past day is judged at its end, today as of now.
         var at = On == JapaneseTime.DayOf(now) ? now : JapaneseTime.EndOf(On).AddSeconds(-1);
-        IsPast = at < now.AddMinutes(-1);
+        IsOtherDay = On != JapaneseTime.DayOf(now);
         await using var work = await store.ReadAsync(ct);
         May = await permissions.OfAsync(work, PersonId.Of(User), ct);
         Sets = await work.AskAsync(FileRegister.SetLines(), ct);
@@ -90,6 +91,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, EndGrant
             return;
         }
         Path = path;
+        if (!FileRule.Chain(path).Any(level => Sets.Any(s => s.Set.Resource == level))) Problem = "この場所も、その上の場所も登録されていません。登録されていない場所は、だれも使えません。";
         var (everybody, grants) = (FileRegister.Everybody(path, at), FileRegister.LinesOn(FileRule.Chain(path), at));
         await work.AskAsync(ct, everybody, grants);
         (Grants, Lines, IsCut) = (grants.Answer, Group(everybody.Answer), everybody.Answer.Count >= FileRegister.MostLines);

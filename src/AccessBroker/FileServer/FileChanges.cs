@@ -53,7 +53,8 @@ internal sealed partial class FileChanges(Store store, FileStreams streams, File
             return null;
         }
         catch (DirectoryNotFoundException) { return new(StatusCodes.Status404NotFound, "files.no-directory", "このフォルダーはありません。"); }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        // What the sender did wrong is not the disk's fault: BadHttpRequestException goes to the caller.
+        catch (Exception e) when (e is (IOException and not BadHttpRequestException) or UnauthorizedAccessException or InvalidDataException)
         {
             await store.RecordAsync(entry with { Outcome = HistoryOutcome.Refused, Reason = "files.not-stored" }, time.GetUtcNow(), CancellationToken.None);
             return new(StatusCodes.Status507InsufficientStorage, "files.not-stored", "保存できませんでした。元のファイルはそのままです。");

@@ -66,7 +66,7 @@ internal static class FilePages
 {
     internal const string Style = """
         body{font:16px/1.6 "Noto Sans JP","Noto Sans CJK JP",sans-serif;margin:0;color:#1a1a1a;background:#fff}main{max-width:70rem;margin:0 auto;padding:1rem 1.5rem}h1{font-size:1.5rem;overflow-wrap:anywhere}
-        table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem .75rem;border-bottom:1px solid #767676;vertical-align:top;overflow-wrap:anywhere}a{color:#0b4f8a}a:focus,button:focus,input:focus,summary:focus{outline:3px solid #0b4f8a;outline-offset:2px}
+        table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem .75rem;border-bottom:1px solid #767676;vertical-align:top;overflow-wrap:anywhere}td:nth-child(2){white-space:nowrap}a{color:#0b4f8a}a:focus,button:focus,input:focus,summary:focus{outline:3px solid #0b4f8a;outline-offset:2px}
         button{font:inherit;padding:.4rem 1rem;border:1px solid #0b4f8a;background:#0b4f8a;color:#fff;border-radius:4px;min-height:44px}button.danger{background:#a3131b;border-color:#a3131b}form{margin:1rem 0}details form{margin:.5rem 0}details{display:inline-block;vertical-align:top}.hint,.code{color:#555}
         """;
 

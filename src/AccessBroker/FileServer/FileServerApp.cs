@@ -23,6 +23,8 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
     internal const string ForFiles = "default-src 'none'; sandbox", ForPdf = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'", ForPages = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'";
     private const string NotYours = "このファイルは利用できません。必要なときは、所属長を通じて「ファイルの利用許可」を申請してください。";
 
+    private const string NotToDelete = "このファイルは削除できません。必要なときは、所属長を通じて「ファイルの消去の許可」を申請してください。", NotToExport = "このファイルは持ち出せません。必要なときは、所属長を通じて「ファイルの持出しの許可」を申請してください。";
+
     internal static string Escape(string path) => string.Join('/', path.Split('/').Select(Uri.EscapeDataString));
 
     internal async Task RunAsync(HttpContext context)
@@ -93,6 +95,8 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
             (path, body) = (child, content);
         }
         var decision = await decisions.DecideAsync(session.Person, path, action, ct);
+        // Whoever is refused reading reads by no other door.
+        if (decision.Allowed && action is "print" or "export" && await decisions.DecideAsync(session.Person, path, "read", ct) is { Allowed: false, Reason: "denied" } refused) decision = refused;
         var entry = new HistoryEvent($"files.{action}", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Session = session.Id, Address = address, Details = new Dictionary<string, string> { ["path"] = path, ["grant"] = decision.Grant?.ToString(CultureInfo.InvariantCulture) ?? "" } };
         if (action == "read" && await listing.PageAsync(session, path, decision.Allowed, ct) is { } page)
         {
@@ -103,7 +107,7 @@ internal sealed class FileServerApp(Store store, FileVisitors visitors, FileDeci
         if (!decision.Allowed)
         {
             await store.RecordAsync(entry with { Outcome = HistoryOutcome.Refused, Reason = $"files.{decision.Reason}" }, time.GetUtcNow(), ct);
-            await SayAsync(context, StatusCodes.Status403Forbidden, "files.forbidden", NotYours);
+            await SayAsync(context, StatusCodes.Status403Forbidden, "files.forbidden", action switch { "delete" => NotToDelete, "export" => NotToExport, _ => NotYours });
             return;
         }
         var grant = decision.Grant!.Value;

@@ -25,6 +25,7 @@ internal static class FileServerSlice
             if (endpoint is IPEndPoint { Port: var own } && own == port) socket.SendBufferSize = 64 * 1024;
             return socket;
         });
+        if (options.FileOrigin.Length > 0) services.AddSingleton(new MenuEntry("ファイルを開く(ファイルサーバー)", options.FileOrigin + "/", 12, []));
         services.AddSingleton(new Sweep("delete from file_server.entries where ctid in (select ctid from file_server.entries where expires_at < clock_timestamp() limit 500)"));
     }
 

@@ -71,6 +71,9 @@ public sealed class HsmOptions
     /// <summary>CKA_ID, hex, of the secret from which management keys and PUKs of cards are derived. Default 03.</summary>
     public string CardSecretKeyId { get; set; } = "03";
 
+    /// <summary>CKA_ID, hex, of the key that certifies keys for OpenSSH sessions. Default 04.</summary>
+    public string SshCaKeyId { get; set; } = "04";
+
     /// <summary>Signs ID tokens.</summary>
     public HsmKey TokenKey => new(SigningToken, TokenKeyId);
     /// <summary>Signs operator-card certificates.</summary>
@@ -79,7 +82,9 @@ public sealed class HsmOptions
     public HsmKey TerminalCaKey => new(CaToken, TerminalCaKeyId);
     /// <summary>Derives management keys and PUKs of cards.</summary>
     public HsmKey CardSecretKey => new(CaToken, CardSecretKeyId);
-    internal IReadOnlyList<HsmKey> SigningKeys => [TokenKey, OperatorCardCaKey, TerminalCaKey];
+    /// <summary>Signs OpenSSH user certificates.</summary>
+    public HsmKey SshCaKey => new(CaToken, SshCaKeyId);
+    internal IReadOnlyList<HsmKey> SigningKeys => [TokenKey, OperatorCardCaKey, TerminalCaKey, SshCaKey];
     internal IReadOnlyList<HsmKey> MacKeys => [CardSecretKey];
     internal IEnumerable<HsmKey> Keys => SigningKeys.Concat(MacKeys);
 }

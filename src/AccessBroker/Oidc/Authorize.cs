@@ -14,12 +14,12 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/authorize</c>: the authorization endpoint (OpenID Connect Core §3.1.2), code flow with PKCE.</summary>
-internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn, Active<SessionsPolicy> policy, Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Authorize(Store store, Clients clients, IDetailedAuthorization detailed, BeginSignIn signIn, Active<SessionsPolicy> policy, Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
     /// <summary>In this order; the first error goes back to the relying party.</summary>
     private static readonly Func<AuthorizeRequest, OAuthError?>[] Checks =
     [
-        CheckNoRequestObject.Run, CheckResponseType.Run, CheckResponseMode.Run, CheckScope.Run, CheckPkce.Run, CheckPrompt.Run, CheckMaxAge.Run, CheckLengths.Run,
+        CheckNoRequestObject.Run, CheckResponseType.Run, CheckResponseMode.Run, CheckScope.Run, CheckDetails.Run, CheckPkce.Run, CheckPrompt.Run, CheckMaxAge.Run, CheckLengths.Run,
     ];
 
     internal async Task<IResult> RunAsync(HttpContext context, Parameters parameters, CancellationToken ct)
@@ -91,12 +91,19 @@ internal sealed class Authorize(Store store, Clients clients, BeginSignIn signIn
         }
         // Whoever works has read the rules of the card first; the request waits meanwhile. MOJ 第5-4(3)
         if (unread.Answer) return request.Prompt.Contains("none") ? Back(context, request, new("interaction_required", "the operating standard is not acknowledged")) : Results.Redirect(await AcknowledgeFirstAsync(context, request, session, kept, ct));
+        var detail = request.Work is { } asked ? await detailed.FindAsync(work, session, request.Client.Id, asked, ct) : null;
+        if (request.Work is not null && detail is null)
+        {
+            work.Record(entry with { Outcome = HistoryOutcome.Refused, Reason = "oidc.no-privileged-work" }, time.GetUtcNow());
+            await work.CommitAsync(ct);
+            return Back(context, request, new("access_denied", "no such privileged work is open here"));
+        }
         var code = Secret.New();
         if (request.Client.BackchannelLogoutUri is not null)
             work.Write($"insert into oidc.participants (session, client, at) values ({session.Id}, {request.Client.Id}, {time.GetUtcNow()}) on conflict do nothing");
         work.Write($"""
-            insert into oidc.codes (code_hash, session, client, redirect_uri, nonce, challenge, scope, expires_at)
-            values ({Secret.Hash(code)}, {session.Id}, {request.Client.Id}, {request.RedirectUri}, {request.Nonce}, {request.Parameters["code_challenge"]}, {request.Scope}, clock_timestamp() + {policy.Now.AuthorizationCode})
+            insert into oidc.codes (code_hash, session, client, redirect_uri, nonce, challenge, scope, expires_at, detail)
+            values ({Secret.Hash(code)}, {session.Id}, {request.Client.Id}, {request.RedirectUri}, {request.Nonce}, {request.Parameters["code_challenge"]}, {request.Scope}, clock_timestamp() + {policy.Now.AuthorizationCode}, {detail?.Id})
             """);
         work.Record(entry, time.GetUtcNow());
         await work.CommitAsync(ct);

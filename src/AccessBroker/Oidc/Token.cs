@@ -14,9 +14,9 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/token</c>: a code becomes an access token and an ID token (OpenID Connect Core §3.1.3). One C_Sign per call.</summary>
-internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, RefreshTokens refresh, Active<SessionsPolicy> policy, Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class Token(Store store, ClientAuthentication authentication, LiveSessions sessions, TokenSigner signer, RefreshTokens refresh, IDetailedAuthorization detailed, Active<SessionsPolicy> policy, Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
-    private sealed record Code(string Session, string Client, string RedirectUri, string? Nonce, string Challenge, string Scope, bool Fresh);
+    private sealed record Code(string Session, string Client, string RedirectUri, string? Nonce, string Challenge, string Scope, bool Fresh, string? Detail);
 
     internal async Task<IResult> RunAsync(HttpContext context, CancellationToken ct)
     {
@@ -44,15 +44,18 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
         if (found.RedirectUri != parameters["redirect_uri"]) return await BurnAsync(context, work, client, "redirect_uri differs from the authorization request", ct);
         if (!VerifierFits(parameters["code_verifier"], found.Challenge)) return await BurnAsync(context, work, client, "code_verifier does not fit", ct);
         if (await sessions.FindAsync(work, SessionId.Parse(found.Session), ct) is not { } session) return await BurnAsync(context, work, client, "the session is over", ct);
+        var detail = found.Detail is { } id ? await detailed.StandsAsync(work, id, ct) : null;
+        if (found.Detail is not null && detail is null) return await BurnAsync(context, work, client, "the privileged work is over", ct);
         var access = Secret.New();
         // Signed before the commit: with the HSM away the code stays good for another try.
         var idToken = await signer.SignAsync("JWT", IdTokenClaims(session, client, found.Nonce, access), ct);
-        var family = client.RefreshTokens ? Secret.New(16) : null;
-        WriteAccess(work, access, Secret.Hash(code), session.Id, client.Id, found.Scope, family);
+        // What stands on privileged work is asked for anew, never prolonged.
+        var family = client.RefreshTokens && detail is null ? Secret.New(16) : null;
+        WriteAccess(work, access, Secret.Hash(code), session.Id, client.Id, found.Scope, family, detail);
         var refreshing = family is null ? null : refresh.Issue(work, family, session.Id, client.Id, found.Scope);
         work.Record(new("oidc.token", HistoryOutcome.Done) { Person = session.Person, Terminal = session.Terminal, Card = session.Card, Session = session.Id, Client = client.Id, Address = AddressOf(context) }, time.GetUtcNow());
         await work.CommitAsync(ct);
-        return Answer(access, idToken, found.Scope, refreshing);
+        return Answer(access, idToken, found.Scope, refreshing, detail);
     }
 
     /// <summary>RFC 6749 §6, rotated: a token that was used before takes back its family.</summary>
@@ -81,14 +84,19 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
         return Answer(access, idToken, scope, next);
     }
 
-    private void WriteAccess(UnitOfWork work, string access, byte[]? code, SessionId session, string client, string scope, string? family) => work.Write($"""
-        insert into oidc.access_tokens (token_hash, code_hash, session, client, scope, expires_at, family)
-        values ({Secret.Hash(access)}, {code}, {session}, {client}, {scope}, clock_timestamp() + {policy.Now.AccessToken}, {family})
+    private void WriteAccess(UnitOfWork work, string access, byte[]? code, SessionId session, string client, string scope, string? family, DetailedGrant? detail = null) => work.Write($"""
+        insert into oidc.access_tokens (token_hash, code_hash, session, client, scope, expires_at, family, detail)
+        values ({Secret.Hash(access)}, {code}, {session}, {client}, {scope}, least(clock_timestamp() + {policy.Now.AccessToken}, {detail?.Until}), {family}, {detail?.Id})
         """);
 
-    private IResult Answer(string access, string idToken, string scope, string? refreshing)
+    private IResult Answer(string access, string idToken, string scope, string? refreshing, DetailedGrant? detail = null)
     {
         var body = new Dictionary<string, object> { ["access_token"] = access, ["token_type"] = "Bearer", ["expires_in"] = (int)policy.Now.AccessToken.TotalSeconds, ["id_token"] = idToken, ["scope"] = scope };
+        if (detail is not null)
+        {
+            body["authorization_details"] = new[] { detail.Details };
+            body["expires_in"] = Math.Max(0, (int)Math.Min(policy.Now.AccessToken.TotalSeconds, (detail.Until - time.GetUtcNow()).TotalSeconds));
+        }
         if (refreshing is not null) body["refresh_token"] = refreshing;
         return Results.Json(body);
     }
@@ -97,8 +105,8 @@ internal sealed class Token(Store store, ClientAuthentication authentication, Li
     private static Task<Code?> TakeAsync(UnitOfWork work, string code, Client client, CancellationToken ct) => work.FindAsync<Code>($"""
         with found as (select * from oidc.codes where code_hash = {Secret.Hash(code)} and client = {client.Id} and expires_at > clock_timestamp() for update),
              taken as (update oidc.codes c set used_at = clock_timestamp() from found where c.code_hash = found.code_hash and c.used_at is null returning c.code_hash)
-        select session, client, redirect_uri, nonce, challenge, scope, used_at is null from found
-        """, r => new(r.GetString(0), r.GetString(1), r.GetString(2), r.IsDBNull(3) ? null : r.GetString(3), r.GetString(4), r.GetString(5), r.GetBoolean(6)), ct);
+        select session, client, redirect_uri, nonce, challenge, scope, used_at is null, detail from found
+        """, r => new(r.GetString(0), r.GetString(1), r.GetString(2), r.IsDBNull(3) ? null : r.GetString(3), r.GetString(4), r.GetString(5), r.GetBoolean(6), r.IsDBNull(7) ? null : r.GetString(7)), ct);
 
     /// <summary>RFC 6749 §4.1.2: a code used twice takes back what it gave.</summary>
     private async Task<IResult> RevokeReplayedAsync(HttpContext context, UnitOfWork work, string code, Client client, CancellationToken ct)

@@ -8,9 +8,9 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/introspect</c> (RFC 7662) and <c>/connect/revoke</c> (RFC 7009): what a token is worth at this moment, and making it worth nothing.</summary>
-internal sealed class TokenState(Store store, ClientAuthentication authentication, LiveSessions sessions, Policies.Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class TokenState(Store store, ClientAuthentication authentication, LiveSessions sessions, IDetailedAuthorization detailed, Policies.Active<AssurancePolicy> assurance, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
-    private sealed record Access(string Session, string Client, string Scope, DateTimeOffset ExpiresAt);
+    private sealed record Access(string Session, string Client, string Scope, DateTimeOffset ExpiresAt, string? Detail);
 
     /// <summary>Any registered client that authenticates may ask; a public one may not (§2.1).</summary>
     internal async Task<IResult> IntrospectAsync(HttpContext context, CancellationToken ct)
@@ -22,21 +22,31 @@ internal sealed class TokenState(Store store, ClientAuthentication authenticatio
         if (parameters["token"] is not { } token) return Refuse(context, "oidc.introspect", new("invalid_request", "token is missing"));
         context.Response.Headers.CacheControl = "no-store";
         if (!Secret.Fits(token) || await store.AskAsync(Find(token), ct) is not { } access || await sessions.FindAsync(SessionId.Parse(access.Session), ct) is not { } session) return Results.Json(new { active = false });
-        return Results.Json(new
+        DetailedGrant? detail = null;
+        if (access.Detail is { } id)
         {
-            active = true,
-            scope = access.Scope,
-            client_id = access.Client,
-            sub = session.Person.Value,
-            sid = session.Id.Value,
-            terminal = session.Terminal.Value,
-            token_type = "Bearer",
-            acr = AcrNames.At(session.Acr, session.Amr, time.GetUtcNow() - session.AuthTime, assurance.Now.Privileged.MaxAge),
-            auth_time = session.AuthTime.ToUnixTimeSeconds(),
-            exp = access.ExpiresAt.ToUnixTimeSeconds(),
-            iss = options.Issuer,
-            segment = options.Segment,
-        });
+            await using var work = await store.ReadAsync(ct);
+            detail = await detailed.StandsAsync(work, id, ct);
+            if (detail is null) return Results.Json(new { active = false });
+        }
+        var answer = new Dictionary<string, object>
+        {
+            ["active"] = true,
+            ["scope"] = access.Scope,
+            ["client_id"] = access.Client,
+            ["sub"] = session.Person.Value,
+            ["sid"] = session.Id.Value,
+            ["terminal"] = session.Terminal.Value,
+            ["token_type"] = "Bearer",
+            ["acr"] = AcrNames.At(session.Acr, session.Amr, time.GetUtcNow() - session.AuthTime, assurance.Now.Privileged.MaxAge),
+            ["auth_time"] = session.AuthTime.ToUnixTimeSeconds(),
+            ["exp"] = access.ExpiresAt.ToUnixTimeSeconds(),
+            ["iss"] = options.Issuer,
+            ["segment"] = options.Segment,
+        };
+        // RFC 9396 §9.2; RFC 8693 §4.1: who acts.
+        if (detail is not null) (answer["authorization_details"], answer["act"]) = (new[] { detail.Details }, detail.Actor);
+        return Results.Json(answer);
     }
 
     /// <summary>§2.2: 200 also for a token that is unknown. A refresh token takes its whole family along.</summary>
@@ -57,8 +67,8 @@ internal sealed class TokenState(Store store, ClientAuthentication authenticatio
         return Results.Ok();
     }
 
-    private static Question<Access?> Find(string token) => Question.First($"select session, client, scope, expires_at from oidc.access_tokens where token_hash = {Secret.Hash(token)} and revoked_at is null and expires_at > clock_timestamp()",
-        r => new Access(r.GetString(0), r.GetString(1), r.GetString(2), r.GetFieldValue<DateTimeOffset>(3)));
+    private static Question<Access?> Find(string token) => Question.First($"select session, client, scope, expires_at, detail from oidc.access_tokens where token_hash = {Secret.Hash(token)} and revoked_at is null and expires_at > clock_timestamp()",
+        r => new Access(r.GetString(0), r.GetString(1), r.GetString(2), r.GetFieldValue<DateTimeOffset>(3), r.IsDBNull(4) ? null : r.GetString(4)));
 
     private IResult Refuse(HttpContext context, string operation, OAuthError error)
     {

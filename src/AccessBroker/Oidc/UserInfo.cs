@@ -8,9 +8,9 @@ using AccessBroker.Web;
 namespace AccessBroker.Oidc;
 
 /// <summary><c>/connect/userinfo</c> (OpenID Connect Core §5.3): answers while the session lives, and not a moment longer. <clause>INA 第16-5</clause></summary>
-internal sealed class UserInfo(Store store, LiveSessions sessions, Coalescer coalescer, BrokerOptions options, TimeProvider time)
+internal sealed class UserInfo(Store store, LiveSessions sessions, IDetailedAuthorization detailed, Coalescer coalescer, BrokerOptions options, TimeProvider time)
 {
-    private sealed record AccessToken(string Session, string Client, string Scope);
+    private sealed record AccessToken(string Session, string Client, string Scope, string? Detail);
 
     internal async Task<IResult> RunAsync(HttpContext context, CancellationToken ct)
     {
@@ -20,6 +20,11 @@ internal sealed class UserInfo(Store store, LiveSessions sessions, Coalescer coa
             return Results.StatusCode(StatusCodes.Status401Unauthorized);
         }
         if (!Secret.Fits(token) || await FindAsync(token, ct) is not { } access || await sessions.FindAsync(SessionId.Parse(access.Session), ct) is not { } session) return Refuse(context);
+        if (access.Detail is { } detail)
+        {
+            await using var work = await store.ReadAsync(ct);
+            if (await detailed.StandsAsync(work, detail, ct) is null) return Refuse(context);
+        }
         await sessions.SeenAsync(session, ct);
         if (await store.AskAsync(PeopleRegister.FindValid(session.Person, time.GetUtcNow()), ct) is not { } person) return Refuse(context);
         var claims = new Dictionary<string, object> { ["sub"] = person.Id.Value, ["sid"] = session.Id.Value, ["terminal"] = session.Terminal.Value, ["segment"] = options.Segment };
@@ -36,8 +41,8 @@ internal sealed class UserInfo(Store store, LiveSessions sessions, Coalescer coa
         request.Headers.Authorization is [{ } header] && header.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) && header.Length < 300 ? header[7..].Trim() : null;
 
     private Task<AccessToken?> FindAsync(string token, CancellationToken ct) => store.FindAsync<AccessToken>(
-        $"select session, client, scope from oidc.access_tokens where token_hash = {Secret.Hash(token)} and revoked_at is null and expires_at > clock_timestamp()",
-        r => new(r.GetString(0), r.GetString(1), r.GetString(2)), ct);
+        $"select session, client, scope, detail from oidc.access_tokens where token_hash = {Secret.Hash(token)} and revoked_at is null and expires_at > clock_timestamp()",
+        r => new(r.GetString(0), r.GetString(1), r.GetString(2), r.IsDBNull(3) ? null : r.GetString(3)), ct);
 
     private IResult Refuse(HttpContext context)
     {

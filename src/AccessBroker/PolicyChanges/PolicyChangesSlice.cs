@@ -29,6 +29,7 @@ internal static class PolicyChangesSlice
         services.AddPolicy<Passkeys.PasskeysPolicy>(directory, "passkeys");
         services.AddPolicy<OneTimeCodes.OneTimeCodesPolicy>(directory, "one-time-codes");
         services.AddPolicy<Passwords.PasswordsPolicy>(directory, "passwords");
+        services.AddPolicy<Privileged.PrivilegedPolicy>(directory, "privileged");
         services.AddPolicy<TimeSource.TimePolicy>(directory, "time");
         return [.. services.Where(s => s.ServiceType == typeof(PolicyFile)).Select(s => (PolicyFile)s.ImplementationInstance!)];
     }

@@ -21,6 +21,25 @@ public static class SignedFields
     /// <summary>Sign-in right after the printed first PIN was replaced, key 9A: nonce, terminal, transaction.</summary>
     public const string FirstPinSet = "accessbroker:first-pin-set:v1";
 
+    /// <summary>A yes to one operation, key 9C: nonce, terminal, transaction, SHA-256 (hex) of the operation's canonical form.</summary>
+    public const string Approval = "accessbroker:approval:v1";
+
+    /// <summary>An emergency stop of privileged work, key 9C: the order's text.</summary>
+    public const string StopOrder = "accessbroker:stop-order:v1";
+
+    /// <summary>The fields, the purpose first; null when the bytes are no such list.</summary>
+    public static IReadOnlyList<string>? Decode(ReadOnlySpan<byte> bytes)
+    {
+        var fields = new List<string>();
+        while (bytes.Length > 0)
+        {
+            if (bytes.Length < 4 || BinaryPrimitives.ReadInt32BigEndian(bytes) is var length && (length < 0 || length > bytes.Length - 4)) return null;
+            fields.Add(Encoding.UTF8.GetString(bytes.Slice(4, length)));
+            bytes = bytes[(4 + length)..];
+        }
+        return fields;
+    }
+
     /// <summary>The bytes to sign. Never throws.</summary>
     public static byte[] Encode(string purpose, params ReadOnlySpan<string> fields)
     {

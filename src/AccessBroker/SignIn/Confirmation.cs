@@ -17,14 +17,15 @@ internal sealed class Confirmation(Store store, BeginSignIn signIn) : IConfirmat
         var page = signIn.Run(work, context, null, operation.Purpose, returnPath, Acr.Privileged);
         var id = page["/sign-in/".Length..];
         var back = returnPath + (returnPath.Contains('?', StringComparison.Ordinal) ? "&" : "?") + "confirmed=" + id;
-        work.Write($"update sign_in.transactions set operation = {operation.Hash}, return_path = {back} where id = {id}");
+        work.Write($"update sign_in.transactions set operation = {operation.Hash}, operation_text = {operation.Text}, return_path = {back} where id = {id}");
         await work.CommitAsync(ct);
         return page;
     }
 
-    public async Task<bool> TakeAsync(UnitOfWork work, HttpContext context, string? id, ConfirmedOperation operation, PersonId person, CancellationToken ct) =>
-        Secret.Fits(id) && await work.ExecuteAsync($"""
+    public async Task<ConfirmedProof?> TakeAsync(UnitOfWork work, HttpContext context, string? id, ConfirmedOperation operation, PersonId person, CancellationToken ct) =>
+        !Secret.Fits(id) ? null : await work.FindAsync($"""
             update sign_in.transactions set confirmed_at = clock_timestamp()
             where id = {id} and state = 'completed' and operation = {operation.Hash} and person = {person} and browser_hash = {BeginSignIn.BrowserOf(context)} and confirmed_at is null and changed_at > clock_timestamp() - {Lasts}
-            """, ct) == 1;
+            returning approval_certificate, approval_signed, approval_signature
+            """, r => new ConfirmedProof(r.IsDBNull(0) ? null : new(r.GetFieldValue<byte[]>(0), r.GetFieldValue<byte[]>(1), r.GetFieldValue<byte[]>(2))), ct);
 }

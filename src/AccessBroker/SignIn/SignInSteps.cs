@@ -7,6 +7,7 @@ using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Incidents;
+using AccessBroker.Keys;
 using AccessBroker.Lockout;
 using AccessBroker.People;
 using AccessBroker.Policies;
@@ -177,7 +178,10 @@ internal sealed class ClaimHandle(SignInSteps steps, SignInChecks checks, Access
         await steps.RequireAsync(checks.OnClaim, attempt, "sign-in.claim", ct);
         steps.Move(attempt, "claimed");
         await work.CommitAsync(ct, Durability.MayBeLostInACrash);
-        return new() { ["transaction"] = transaction.Id, ["nonce"] = transaction.Nonce, ["client"] = transaction.ClientName, ["number"] = transaction.Number };
+        var answer = new JsonObject { ["transaction"] = transaction.Id, ["nonce"] = transaction.Nonce, ["client"] = transaction.ClientName, ["number"] = transaction.Number };
+        // The agent shows it, hashes it itself, and has the card sign that hash.
+        if (transaction.Operation is not null) answer["operation"] = await steps.Store.AskAsync(TransactionStore.OperationOf(transaction.Id), ct);
+        return answer;
     }
 }
 
@@ -236,7 +240,7 @@ internal sealed class ReportPinFailure(SignInSteps steps, AccessFailures failure
 }
 
 /// <summary>The card has signed with 9A after its PIN: the answer is the code that the page must bring.</summary>
-internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, Active<SignInPolicy> policy, AccessFailures failures, TimeProvider time) : ITerminalRequest
+internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, Active<SignInPolicy> policy, AccessFailures failures, CertificateAuthorities authorities, TimeProvider time) : ITerminalRequest
 {
     public string Type => "proof";
 
@@ -254,12 +258,26 @@ internal sealed class ProveSignIn(SignInSteps steps, SignInChecks checks, Active
             CardRegister.FirstPinSet(work, attempt.Card.Id);
             work.Record(SignInSteps.Event(attempt, "cards.first-pin-set", HistoryOutcome.Done), time.GetUtcNow());
         }
+        if (attempt.Transaction.Operation is { } operation && request.TryGetProperty("approval", out var approval)) await KeepAsync(attempt, operation, approval, ct);
         var code = Secret.New(16);
         TransactionStore.Prove(work, attempt.Transaction, attempt.Card.Id, attempt.Card.Person, attempt.Proofs, false, attempt.Needed, code, policy.Now.CodeLifetime);
         steps.Wake(attempt);
         work.Record(SignInSteps.Event(attempt, "sign-in.proof", HistoryOutcome.Done), time.GetUtcNow());
         await work.CommitAsync(ct);
         return new() { ["code"] = code };
+    }
+
+    /// <summary>What key 9C signed: kept only when it is this card's key, certified by us, over exactly this operation. Anything else refuses the proof.</summary>
+    private async Task KeepAsync(SignInAttempt attempt, string operation, JsonElement approval, CancellationToken ct)
+    {
+        using var certificate = TerminalMessage.Certificate(approval);
+        var (signature, registered) = (TerminalMessage.Bytes(approval, "signature", 128), await attempt.Work.AskAsync(CardRegister.SignatureKey(attempt.Card!.Id), ct));
+        var signed = SignedFields.Encode(SignedFields.Approval, attempt.Transaction.Nonce!, attempt.Attached.Terminal.Id.Value, attempt.Transaction.Id, operation);
+        using var key = certificate?.GetECDsaPublicKey();
+        if (certificate is null || key is null || registered is not [var own] || !authorities.OperatorCards.Vouches(certificate, time.GetUtcNow()) || !certificate.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(own)
+            || !key.VerifyData(signed, signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence))
+            await steps.RefuseAsync(attempt, "sign-in.proof", "sign-in.approval-not-signed", ct);
+        attempt.Work.Write($"update sign_in.transactions set approval_certificate = {certificate!.RawData}, approval_signed = {signed}, approval_signature = {signature} where id = {attempt.Transaction.Id}");
     }
 }
 

@@ -31,7 +31,7 @@ internal static class TransactionStore
 
     /// <summary>Takes a handle: single-use. Null when unknown, used or over.</summary>
     internal static Question<Transaction?> TakeHandle(string handle, TerminalId terminal, string epoch) => Question.First($"""
-        update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, failures = 0, changed_at = clock_timestamp()
+        update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, failures = 0, approval_certificate = null, approval_signed = null, approval_signature = null, changed_at = clock_timestamp()
         where handle_hash = {Secret.Hash(handle)} and state = 'handed' and handle_expires_at > clock_timestamp() and expires_at > clock_timestamp()
         returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
         """, Read);
@@ -47,6 +47,9 @@ internal static class TransactionStore
         select id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
         from sign_in.transactions where id = {id} and browser_hash = {browser} and address = {address} and state = {state} and expires_at > clock_timestamp() for update
         """, Read);
+
+    /// <summary>The operation in its canonical form.</summary>
+    internal static Question<string?> OperationOf(string id) => Question.First($"select operation_text from sign_in.transactions where id = {id} and operation_text is not null", r => r.GetString(0));
 
     /// <summary>Everything is proven: the code that the page must bring stands in the row.</summary>
     /// <param name="password">The mark of the proven password, kept in <c>told</c>: no page shows that in this state.</param>

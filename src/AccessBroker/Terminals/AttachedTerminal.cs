@@ -46,15 +46,15 @@ public sealed class TerminalRequestException : Exception
 }
 
 /// <summary>Sends and receives one JSON object per text frame, at most <see cref="Limit"/> bytes.</summary>
-internal sealed class FrameStream(WebSocket socket) : IDisposable
+public sealed class JsonFrames(WebSocket socket) : IDisposable
 {
     /// <summary>Ours: 32 KiB, several certificates.</summary>
-    internal const int Limit = 32 * 1024;
+    public const int Limit = 32 * 1024;
     private readonly byte[] _buffer = new byte[Limit];
     private readonly SemaphoreSlim _sending = new(1);
 
     /// <summary>The next frame; null when the peer closed, or sent what is not one JSON object within the limit.</summary>
-    internal async Task<JsonElement?> ReadAsync(CancellationToken ct)
+    public async Task<JsonElement?> ReadAsync(CancellationToken ct)
     {
         var length = 0;
         while (true)
@@ -68,7 +68,8 @@ internal sealed class FrameStream(WebSocket socket) : IDisposable
         }
     }
 
-    internal async Task SendAsync(JsonObject message, CancellationToken ct)
+    /// <summary>Sends one object; callers take turns.</summary>
+    public async Task SendAsync(JsonObject message, CancellationToken ct)
     {
         var bytes = JsonSerializer.SerializeToUtf8Bytes(message);
         await _sending.WaitAsync(ct);
@@ -77,12 +78,13 @@ internal sealed class FrameStream(WebSocket socket) : IDisposable
     }
 
     /// <summary>Close code 1001, "going away" (RFC 6455 §7.4.1): the agent attaches to another node at once.</summary>
-    internal async Task GoAwayAsync(CancellationToken ct)
+    public async Task GoAwayAsync(CancellationToken ct)
     {
         await _sending.WaitAsync(ct);
         try { await socket.CloseOutputAsync(WebSocketCloseStatus.EndpointUnavailable, null, ct); }
         finally { _sending.Release(); }
     }
 
+    /// <inheritdoc/>
     public void Dispose() => _sending.Dispose();
 }

@@ -28,7 +28,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     private sealed record Attachment(CancellationTokenSource Ended, TaskCompletionSource Done)
     {
         internal Func<Task>? Leave { get; set; }
-        internal FrameStream? Frames { get; set; }
+        internal JsonFrames? Frames { get; set; }
         internal AttachedTerminal? Attached { get; set; }
     }
 
@@ -71,7 +71,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     /// <summary>Sends a message to an attached terminal; it answers with a request of its own, or not at all.</summary>
     internal async Task PushAsync(TerminalId terminal, JsonObject message, CancellationToken ct)
     {
-        FrameStream? frames;
+        JsonFrames? frames;
         lock (_attached) frames = _attached.GetValueOrDefault(terminal)?.Frames;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
         limit.CancelAfter(TimeSpan.FromSeconds(2));
@@ -119,7 +119,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         var certificate = (await context.Connection.GetClientCertificateAsync(context.RequestAborted))!.GetCertHash(HashAlgorithmName.SHA256);
         var attached = new AttachedTerminal(terminal, address, certificate);
         using var socket = await context.WebSockets.AcceptWebSocketAsync();
-        using var frames = new FrameStream(socket);
+        using var frames = new JsonFrames(socket);
         try { await ServeAsync(attached, frames, mine, older is not null); }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException) { StreamEnded(log, terminal.Id, e.Message); }
         finally { presence.Detached(attached); }
@@ -143,7 +143,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         return null;
     }
 
-    private async Task ServeAsync(AttachedTerminal attached, FrameStream frames, Attachment mine, bool replaced)
+    private async Task ServeAsync(AttachedTerminal attached, JsonFrames frames, Attachment mine, bool replaced)
     {
         var (ended, ct) = (mine.Ended, mine.Ended.Token);
         ended.CancelAfter(Silence);
@@ -193,7 +193,7 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
     /// <summary>The presence epoch of a message: an identifier of 8 to 64 characters, or null.</summary>
     private static string? Epoch(JsonElement message) => StrictJson.Text(message, "epoch") is { Length: >= 8 } epoch && IdForm.Fits(epoch) ? epoch : null;
 
-    private async Task AnswerNowAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, CancellationToken ct)
+    private async Task AnswerNowAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, JsonFrames frames, CancellationToken ct)
     {
         JsonObject answer;
         using var pinned = policies.Pin();
@@ -223,14 +223,14 @@ internal sealed partial class TerminalStream(Store store, CertificateAuthorities
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException) { StreamEnded(log, attached.Terminal.Id, e.Message); }
     }
 
-    private async Task AnswerAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, FrameStream frames, SemaphoreSlim answering, CancellationToken ct)
+    private async Task AnswerAsync(ITerminalRequest request, AttachedTerminal attached, JsonElement message, JsonFrames frames, SemaphoreSlim answering, CancellationToken ct)
     {
         try { await AnswerNowAsync(request, attached, message, frames, ct); }
         // After the answer has gone out: who leaves waits for it.
         finally { try { answering.Release(); } catch (ObjectDisposedException) { /* the stream has ended */ } }
     }
 
-    private static async Task LeaveAsync(FrameStream frames, SemaphoreSlim answering, CancellationTokenSource ended)
+    private static async Task LeaveAsync(JsonFrames frames, SemaphoreSlim answering, CancellationTokenSource ended)
     {
         using var limit = new CancellationTokenSource(Grace);
         try

@@ -1,9 +1,17 @@
 using AccessBroker.Database;
+using AccessBroker.FileServer;
 using AccessBroker.History;
+using AccessBroker.Notices;
+using AccessBroker.Oidc;
+using AccessBroker.OneTimeCodes;
+using AccessBroker.Passkeys;
 using AccessBroker.Primitives;
+using AccessBroker.Privileged;
+using AccessBroker.SignIn;
 using AccessBroker.Tests.Support;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 
 namespace AccessBroker.Tests.Database;
@@ -17,6 +25,23 @@ public sealed class StoreTests(BrokerHost broker) : IClassFixture<BrokerHost>
     [InlineData("update history.events set reason = 'x'"), InlineData("delete from history.events"), InlineData("truncate history.events"), InlineData("drop table history.events")]
     [InlineData("alter table history.events add column x text"), InlineData("create table history.x (y int)"), InlineData("create schema x"), InlineData("insert into oidc.clients values ('x', '{}')"), InlineData("delete from cards.cards")]
     public async Task The_server_role_cannot(string sql) => Assert.Equal("42501", (await Assert.ThrowsAsync<PostgresException>(() => broker.SqlAsync(sql, asServer: true))).SqlState);
+
+    /// <summary>What a slice sweeps away, the server's role may.</summary>
+    [Fact]
+    public async Task Every_sweep_of_a_slice_runs_as_the_server()
+    {
+        var (services, policies) = (new ServiceCollection(), broker.PolicyDirectory);
+        services.AddNotices();
+        services.AddPasskeys(policies);
+        services.AddOneTimeCodes(policies, "my-number");
+        services.AddSignIn(policies);
+        services.AddFileServer(new() { FileOrigin = "https://files.example", FileRoot = "/srv" });
+        services.AddOidc();
+        services.AddPrivileged(policies);
+        var sweeps = services.Select(s => s.ImplementationInstance).OfType<Sweep>().ToList();
+        Assert.True(sweeps.Count >= 14, $"{sweeps.Count}");
+        foreach (var sweep in sweeps) await broker.SqlAsync(sweep.Statement, asServer: true);
+    }
 
     [Fact]
     public async Task The_server_refuses_to_serve_as_the_owner_or_on_an_unmigrated_database()

@@ -164,6 +164,29 @@ public sealed class GrantLifeTests(GrantLifeTests.City broker) : IClassFixture<G
         Assert.Equal(HttpStatusCode.Forbidden, (await me2.GetAsync("/files/report?path=/")).Status);
     }
 
+    [Fact, Trait("Requirement", "FIL-01"), Trait("Requirement", "DAT-04")]
+    public async Task A_refusal_closes_every_door_and_a_single_file_may_be_asked_for()
+    {
+        await broker.GrantAsync("/公開", "section:市民課", "read write print export delete");
+        long request;
+        using (var admin = await ConsoleBrowser.SignInAsync(broker, _terminal, "admin")) request = await admin.AskAsync("files.grant", "調査のあいだ", ("path", "/公開/お知らせ.txt"), ("to", "person"), ("person", "p-1001"), ("actions", "read"), ("effect", "deny"), ("upTo", "3"), ("until", $"{TimeProvider.System.GetUtcNow().AddDays(30):yyyy-MM-dd}"));
+        using (var chief = await ConsoleBrowser.SignInAsync(broker, _terminal, "boss")) Assert.Equal(HttpStatusCode.OK, (await chief.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"))).Status);
+        Assert.Equal(["read write print export delete"], await broker.SqlAsync($"select array_to_string(actions, ' ') from file_permissions.grants where request = {request}"));
+        Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from notices.notices where person = 'p-1001' and subject = 'ファイルの利用が拒否されました' and created_at > now() - interval '1 minute'"));
+        using var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "sato");
+        await Eventually.TrueAsync(async () => { using var entered = await broker.EnterAsync(me, "/公開/下/a.txt"); return entered.StatusCode == HttpStatusCode.OK; }, "what is beside it is served");
+        foreach (var (method, query) in ((HttpMethod, string)[])[(HttpMethod.Get, ""), (HttpMethod.Get, "?print"), (HttpMethod.Get, "?export"), (HttpMethod.Put, ""), (HttpMethod.Delete, "")])
+        {
+            using var refused = await broker.GetAsync(me, "/公開/お知らせ.txt" + query, method, method == HttpMethod.Put ? new StringContent("x") : null);
+            Assert.Equal((query, HttpStatusCode.Forbidden), (query, refused.StatusCode));
+        }
+        // A refusal of reading alone, from a program or an older grant, closes printing and taking out as well.
+        await broker.SqlAsync($"update file_permissions.grants set actions = array['read'] where request = {request}");
+        await Task.Delay(600);
+        using var export = await broker.GetAsync(me, "/公開/お知らせ.txt?export");
+        Assert.Equal(HttpStatusCode.Forbidden, export.StatusCode);
+    }
+
     [Fact]
     public async Task A_permission_is_tried_before_it_is_given()
     {

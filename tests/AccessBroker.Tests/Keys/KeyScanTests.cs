@@ -58,6 +58,7 @@ public sealed class KeyScanTests(KeyScanTests.Host broker) : IClassFixture<KeySc
             {
                 session.Open(options.CaToken, options.PinFile, readWrite: true);
                 session.GenerateMacKey(options.CardSecretKey, "card-secret");
+                session.GenerateSigningKey(options.SshCaKey, "ssh-user-ca");
             }
             await Place.RunAsync(tool, ["ceremony-close", Hsm]);
         }

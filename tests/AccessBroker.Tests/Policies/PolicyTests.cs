@@ -138,7 +138,7 @@ public sealed class PolicyTests
     [Theory]
     [InlineData("lockout", typeof(LockoutPolicy)), InlineData("sessions", typeof(SessionsPolicy)), InlineData("sign-in", typeof(SignInPolicy)), InlineData("roles", typeof(RolesPolicy)),
      InlineData("approvals", typeof(ApprovalsPolicy)), InlineData("cards", typeof(CardsPolicy)), InlineData("posts", typeof(PostsPolicy)), InlineData("terminals", typeof(TerminalsPolicy)), InlineData("assurance", typeof(AssurancePolicy)), InlineData("passkeys", typeof(PasskeysPolicy)), InlineData("time", typeof(TimePolicy)),
-     InlineData("one-time-codes", typeof(OneTimeCodesPolicy)), InlineData("passwords", typeof(PasswordsPolicy))]
+     InlineData("one-time-codes", typeof(OneTimeCodesPolicy)), InlineData("passwords", typeof(PasswordsPolicy)), InlineData("privileged", typeof(AccessBroker.Privileged.PrivilegedPolicy))]
     public void Each_schema_names_the_same_values_as_the_code(string name, Type policy)
     {
         var schema = JsonElement.Parse(File.ReadAllText(Path.Combine(Directory, "schema", name + ".schema.json")));

@@ -235,7 +235,7 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         var id = ((RequestDesk.Outcome.Done)await desk.SubmitAsync(PersonId.Parse("p-3001"), "staff.deputy", fields, "休暇のため", None)).Request;
         Assert.IsType<RequestDesk.Outcome.NotPermitted>(await desk.ApproveAsync(PersonId.Parse("p-8001"), id, "approve-it", "", null, None));
         Assert.IsType<RequestDesk.Outcome.Unconfirmed>(await desk.ApproveAsync(PersonId.Parse("p-8002"), id, "approve-it", "", null, None));
-        Assert.IsType<RequestDesk.Outcome.Done>(await desk.ApproveAsync(PersonId.Parse("p-8002"), id, "approve-it", "", null, None, (_, _) => Task.FromResult(true)));
+        Assert.IsType<RequestDesk.Outcome.Done>(await desk.ApproveAsync(PersonId.Parse("p-8002"), id, "approve-it", "", null, None, (_, _) => Task.FromResult<AccessBroker.Approvals.ConfirmedProof?>(new(null))));
         var start = Day(from.Year, from.Month, from.Day);
         Assert.DoesNotContain("pin-manager", (await ValidAsync(store, "p-1005", start.AddSeconds(-1)))!.Roles);
         Assert.Contains("pin-manager", (await ValidAsync(store, "p-1005", start))!.Roles);
@@ -280,7 +280,7 @@ public sealed class RosterTests(BrokerHost broker) : IClassFixture<BrokerHost>
         var desk = services.GetRequiredService<RequestDesk>();
         var id = ((RequestDesk.Outcome.Done)await desk.SubmitAsync(PersonId.Parse("p-8001"), "staff.resume", new Dictionary<string, string> { ["person"] = "p-2001" }, "調査が終わった", None)).Request;
         Assert.IsType<RequestDesk.Outcome.Unconfirmed>(await desk.ApproveAsync(PersonId.Parse("p-8002"), id, "approve-it", "", null, None));
-        Assert.IsType<RequestDesk.Outcome.Done>(await desk.ApproveAsync(PersonId.Parse("p-8002"), id, "approve-it", "", null, None, (_, _) => Task.FromResult(true)));
+        Assert.IsType<RequestDesk.Outcome.Done>(await desk.ApproveAsync(PersonId.Parse("p-8002"), id, "approve-it", "", null, None, (_, _) => Task.FromResult<AccessBroker.Approvals.ConfirmedProof?>(new(null))));
         Assert.NotNull(await ValidAsync(store, "p-2001", _clock.Now));
         await broker.SqlAsync("update sessions.sessions set ended_at = now(), end_reason = 'test' where ended_at is null");
     }

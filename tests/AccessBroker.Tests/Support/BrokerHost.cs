@@ -148,8 +148,8 @@ public class BrokerHost : IAsyncLifetime
     public Task<string> EventAsync(string operation, string expected) =>
         Eventually.FindAsync(async () => await LastEventAsync(operation) is { } last && last == expected ? last : null, $"{operation}: {expected}");
 
-    /// <summary>A client that trusts the tests' CA. <paramref name="from"/>: the address it comes from.</summary>
-    public HttpClient Client(string from = "127.0.0.1", System.Net.CookieContainer? cookies = null) => new(new SocketsHttpHandler
+    /// <summary>A client that trusts the tests' CA. <paramref name="from"/>: the address it comes from. <paramref name="window"/>: bytes its sockets receive ahead; 0: the system's.</summary>
+    public HttpClient Client(string from = "127.0.0.1", System.Net.CookieContainer? cookies = null, int window = 0) => new(new SocketsHttpHandler
     {
         AllowAutoRedirect = false,
         UseCookies = cookies is not null,
@@ -158,6 +158,7 @@ public class BrokerHost : IAsyncLifetime
         ConnectCallback = async (context, ct) =>
         {
             var socket = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp) { NoDelay = true };
+            if (window > 0) socket.ReceiveBufferSize = window;
             socket.Bind(new System.Net.IPEndPoint(System.Net.IPAddress.Parse(from), 0));
             await socket.ConnectAsync(System.Net.IPAddress.Loopback, context.DnsEndPoint.Port, ct);
             return new System.Net.Sockets.NetworkStream(socket, ownsSocket: true);

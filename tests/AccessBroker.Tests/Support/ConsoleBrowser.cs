@@ -57,10 +57,10 @@ internal sealed class ConsoleBrowser(BrokerHost broker, TestTerminal terminal) :
     }
 
     /// <summary>Approves a request of a kind that wants to be confirmed; the page, or what refused it.</summary>
-    internal async Task<(HttpStatusCode Status, string Page, string? To)> ApproveConfirmedAsync(long request)
+    internal async Task<(HttpStatusCode Status, string Page, string? To)> ApproveConfirmedAsync(long request, string step = "approve-it")
     {
-        var (status, page, to) = await PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"));
-        return to is null ? (status, page, null) : await PostAsync($"/requests/{request}?act=approve", ("Step", "approve-it"), ("Confirmed", await ConfirmAsync(to)));
+        var (status, page, to) = await PostAsync($"/requests/{request}?act=approve", ("Step", step));
+        return to is null ? (status, page, null) : await PostAsync($"/requests/{request}?act=approve", ("Step", step), ("Confirmed", await ConfirmAsync(to)));
     }
 
     /// <summary>Files a request; its number.</summary>

@@ -1,4 +1,6 @@
+using System.Text.Json;
 using AccessBroker.Assurance;
+using AccessBroker.Primitives;
 
 namespace AccessBroker.Oidc.Checks;
 
@@ -12,6 +14,21 @@ internal sealed record AuthorizeRequest(Parameters Parameters, Client Client, st
 
     /// <summary>The first of <c>acr_values</c> that is ours, in the order of the relying party's wish; null: none (OpenID Connect Core §3.1.2.1, RFC 9470 §4).</summary>
     internal Acr? Acr => (Parameters["acr_values"] ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(AcrNames.Parse).FirstOrDefault(a => a is not null);
+
+    /// <summary>The privileged work that one object of <c>authorization_details</c> asks for (RFC 9396 §2): {"type": "privileged_work", "work": "…"}; null: absent or malformed.</summary>
+    internal string? Work
+    {
+        get
+        {
+            try
+            {
+                return JsonElement.Parse(Parameters["authorization_details"] ?? "null") is { ValueKind: JsonValueKind.Array } details && details.GetArrayLength() == 1 && details[0].ValueKind == JsonValueKind.Object
+                    && details[0].EnumerateObject().Count() == 2 && details[0].TryGetProperty("type", out var type) && type.ValueKind == JsonValueKind.String && type.GetString() == IDetailedAuthorization.Type
+                    && details[0].TryGetProperty("work", out var work) && work.ValueKind == JsonValueKind.String && IdForm.Fits(work.GetString()) ? work.GetString() : null;
+            }
+            catch (JsonException) { return null; }
+        }
+    }
 
     /// <summary>Asked for and allowed, openid first.</summary>
     internal string Scope => string.Join(' ', (Parameters["scope"] ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries).Distinct(StringComparer.Ordinal).Where(s => s == "openid" || Client.Scopes.Contains(s)));
@@ -38,6 +55,19 @@ internal static class CheckResponseMode
 internal static class CheckScope
 {
     internal static OAuthError? Run(AuthorizeRequest r) => r.Scope.Split(' ').Contains("openid") ? null : new("invalid_scope", "scope must contain openid");
+}
+
+/// <summary>RFC 9396 §5: details of another type or form are refused; ours come with their scope, and it with them.</summary>
+internal static class CheckDetails
+{
+    internal static OAuthError? Run(AuthorizeRequest r) => (r.Parameters["authorization_details"] is not null, r.Scope.Split(' ').Contains(IDetailedAuthorization.Scope)) switch
+    {
+        (false, false) => null,
+        (false, true) => new("invalid_scope", "scope privileged needs authorization_details"),
+        (true, _) when r.Work is null => new("invalid_authorization_details", "authorization_details must be one object with type privileged_work and work"),
+        (true, false) => new("invalid_scope", "authorization_details need the scope privileged, and a client that may have it"),
+        _ => null,
+    };
 }
 
 /// <summary>RFC 7636 §4.3, with RFC 9700 §2.1.1: every client uses PKCE, and S256 only. "plain" and its absence are refused.</summary>

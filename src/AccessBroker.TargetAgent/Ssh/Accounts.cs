@@ -1,0 +1,102 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+
+namespace AccessBroker.TargetAgent.Ssh;
+
+/// <summary>An unprivileged account of the pool. One session has it at a time: whatever runs under its uid is the session's.</summary>
+internal sealed record Account(string Name, uint Uid, uint Gid);
+
+/// <summary>The pool of accounts, and what runs under them.</summary>
+internal sealed class Accounts
+{
+    private readonly ConcurrentQueue<Account> _free;
+
+    /// <summary>Reads the accounts. Throws <see cref="InvalidOperationException"/> when one is missing or could do more than a session may.</summary>
+    internal Accounts(string[] names)
+    {
+        var known = File.ReadLines("/etc/passwd").Select(l => l.Split(':')).Where(f => f.Length > 3).ToDictionary(f => f[0], f => (Uid: uint.Parse(f[2], CultureInfo.InvariantCulture), Gid: uint.Parse(f[3], CultureInfo.InvariantCulture)));
+        All = [.. names.Select(n => known.TryGetValue(n, out var ids) && ids.Uid >= 100 ? new Account(n, ids.Uid, ids.Gid) : throw new InvalidOperationException($"there is no unprivileged account {n}: run 'setup' first"))];
+        _free = new(All);
+    }
+
+    internal IReadOnlyList<Account> All { get; }
+
+    internal Account? Take() => _free.TryDequeue(out var account) ? account : null;
+
+    internal void Return(Account account) => _free.Enqueue(account);
+
+    /// <summary>SIGKILL to everything that runs under the account: one system call by a process of its own uid, so nothing can be started in between.</summary>
+    internal static async Task KillAsync(Account account) => await RunAsync("setpriv", [$"--reuid={account.Uid}", $"--regid={account.Gid}", "--clear-groups", "--no-new-privs", "sh", "-c", "kill -KILL -1"]);
+
+    /// <summary>How many living processes each of these accounts has, effective or real.</summary>
+    internal static Dictionary<uint, int> Count(IReadOnlySet<uint> uids)
+    {
+        var found = new Dictionary<uint, int>();
+        foreach (var (uid, _) in Processes(uids)) found[uid] = found.GetValueOrDefault(uid) + 1;
+        return found;
+    }
+
+    /// <summary>Living processes of these accounts, effective or real.</summary>
+    internal static List<(uint Uid, int Pid)> Processes(IReadOnlySet<uint> uids)
+    {
+        var found = new List<(uint, int)>();
+        foreach (var process in Directory.EnumerateDirectories("/proc").Where(d => char.IsAsciiDigit(d[^1])))
+        {
+            try
+            {
+                var (zombie, ids) = (false, Array.Empty<uint>());
+                foreach (var line in File.ReadLines(process + "/status"))
+                {
+                    if (line.StartsWith("State:\tZ", StringComparison.Ordinal)) zombie = true;
+                    else if (line.StartsWith("Uid:", StringComparison.Ordinal)) { ids = [.. line[5..].Split('\t').Take(3).Select(i => uint.Parse(i, CultureInfo.InvariantCulture))]; break; }
+                }
+                if (!zombie && ids.FirstOrDefault(uids.Contains) is var uid && uid > 0) found.Add((uid, int.Parse(Path.GetFileName(process), CultureInfo.InvariantCulture)));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException) { /* it has just ended */ }
+        }
+        return found;
+    }
+
+    /// <summary>Clock ticks (1/100 s) since the machine's start.</summary>
+    internal static long Now() => (long)(double.Parse(File.ReadAllText("/proc/uptime").Split(' ')[0], CultureInfo.InvariantCulture) * 100);
+
+    /// <summary>When a process began, in the same ticks; null: it is gone.</summary>
+    internal static long? StartOf(int process)
+    {
+        try { var stat = File.ReadAllText($"/proc/{process}/stat"); return long.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19], CultureInfo.InvariantCulture); }
+        catch (IOException) { return null; }
+    }
+
+    /// <summary>Runs a program of the host to its end; its exit code and what it said.</summary>
+    internal static async Task<(int Exit, string Output)> RunAsync(string program, IEnumerable<string> arguments, string? input = null)
+    {
+        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        foreach (var argument in arguments) start.ArgumentList.Add(argument);
+        using var process = Process.Start(start)!;
+        if (input is not null) await process.StandardInput.WriteAsync(input);
+        process.StandardInput.Close();
+        var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        await process.WaitForExitAsync();
+        return (process.ExitCode, await output + await error);
+    }
+
+    /// <summary><c>setup</c>: makes the accounts, whose home for sshd and PAM is empty and root's: nothing of a session's own runs before the door, and keeps at and cron from them. Can be run again.</summary>
+    internal static async Task SetUpAsync(SshOptions options)
+    {
+        foreach (var name in options.Accounts)
+        {
+            var (exit, output) = await RunAsync("useradd", ["--system", "--user-group", "--no-create-home", "--home-dir", Path.Combine(options.RunDirectory, "empty"), "--shell", options.Shell, name]);
+            if (exit is not (0 or 9)) throw new InvalidOperationException($"useradd {name}: {output}");    // 9: it exists
+            // No password fits, but it is not "locked": sshd without PAM lets nobody into a locked account, not even with a certificate.
+            (exit, output) = await RunAsync("usermod", ["--password", "*", "--home", Path.Combine(options.RunDirectory, "empty"), name]);
+            if (exit != 0) throw new InvalidOperationException($"usermod {name}: {output}");
+        }
+        foreach (var file in (string[])["/etc/at.deny", "/etc/cron.deny"])
+        {
+            // An allow file takes the place of the deny file: then the accounts are not in it, which is as good.
+            var lines = File.Exists(file) ? File.ReadAllLines(file) : [];
+            await File.WriteAllLinesAsync(file, lines.Union(options.Accounts));
+        }
+    }
+}

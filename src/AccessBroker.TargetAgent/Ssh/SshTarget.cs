@@ -1,0 +1,266 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json.Nodes;
+
+namespace AccessBroker.TargetAgent.Ssh;
+
+/// <summary>What one session has on this host while it lives.</summary>
+/// <param name="Group">Null: no cgroup v2 here; then the account alone says what is the session's.</param>
+/// <param name="MayElevate">Commands are listed for it.</param>
+internal sealed record Room(string Session, Account Account, string Home, string Tools, Cgroup? Group, bool MayElevate)
+{
+    internal int Connections;
+    /// <summary>Nobody comes in any more.</summary>
+    internal volatile bool Over;
+    /// <summary>Nobody watches: what is typed is dropped, what runs stands still.</summary>
+    internal volatile bool Held;
+    /// <summary>A second person sees what is typed.</summary>
+    internal bool TwoPerson { get; init; }
+    /// <summary>When it was made, in clock ticks since the machine's start: a connection that is older belongs to somebody before.</summary>
+    internal long Since { get; } = Accounts.Now();
+    /// <summary>What was allowed to it with sudo, hashed; empty: nothing.</summary>
+    internal string SudoersHash { get; set; } = "";
+    internal event Func<string, Task>? Tell;
+    internal void TellAll(string line) { foreach (var told in Tell?.GetInvocationList().Cast<Func<string, Task>>() ?? []) _ = told(line); }
+}
+
+/// <summary>
+/// A host with a stock sshd. A session has an account of the pool to itself, a principal that opens it, and a control group; its end takes the principal
+/// away, kills the group and everything under the account. <clause>MIC 6.2(1)③, 6.2(6)</clause>
+/// </summary>
+internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDisposable
+{
+    private readonly Accounts _accounts = new(options.Accounts);
+    private readonly Cgroup? _group = Cgroup.Find(name);
+    private readonly ConcurrentDictionary<string, Room> _rooms = new();
+    private readonly ConcurrentDictionary<uint, Room> _byUid = new();
+
+    private readonly SemaphoreSlim _looking = new(1);
+    /// <summary>Ours: a login takes 10 s at most.</summary>
+    private const long MostLoginTicks = 1_000;
+
+    private string Principals(Account account) => Path.Combine(options.RunDirectory, "principals", account.Name);
+    private string Sudoers(Account account) => Path.Combine(options.SudoersDirectory, $"accessbroker-{account.Name}");
+    private string HomeOf(Account account) => Path.Combine(options.RunDirectory, "homes", account.Name);
+    internal string? KillFile => _group?.KillFile;
+
+    public async Task<JsonObject> OpenAsync(Opening opening, CancellationToken ct)
+    {
+        var commands = opening.Grants.TryGetProperty("commands", out var listed) ? listed.EnumerateArray().Select(c => c.GetString()!).ToArray() : [];
+        // Without groups nobody could end what runs as root.
+        if ((commands.Length > 0 || opening.TwoPerson) && _group is null) throw new TargetException("privileged.target-failed");
+        if (_accounts.Take() is not { } account) throw new TargetException("privileged.target-full");
+        // A login that was under way when the session before ended.
+        if (Accounts.Count(new HashSet<uint> { account.Uid }).Count > 0) await Accounts.KillAsync(account);
+        var room = new Room(opening.Session, account, HomeOf(account), Path.Combine(options.RunDirectory, "tools"), _group?.Of(opening.Session), commands.Length > 0) { Held = opening.TwoPerson, TwoPerson = opening.TwoPerson };
+        if (room.Held) room.Group!.Work.Freeze(true);
+        _rooms[opening.Session] = _byUid[account.Uid] = room;
+        Directory.CreateDirectory(room.Home);
+        await RequireAsync("chown", $"{account.Uid}:{account.Gid}", room.Home);
+        File.SetUnixFileMode(room.Home, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        if (commands.Length > 0) room.SudoersHash = await AllowAsync(account, commands);
+        // Last: from here on sshd lets in whoever has a certificate for this session.
+        await File.WriteAllTextAsync(Principals(account), opening.Session + "\n", ct);
+        return new() { ["account"] = account.Name, ["host"] = options.Host, ["port"] = options.Port, ["hostKey"] = string.Join(' ', (await File.ReadAllTextAsync(options.HostKey, ct)).Split(' ').Take(2)).Trim() };
+    }
+
+    /// <summary>sshd asks for a certificate; nothing is prepared here.</summary>
+    public Task<string> AdmitAsync(string session, long order, string verifier, TimeSpan window, CancellationToken ct) => throw new TargetException("privileged.malformed");
+
+    /// <summary>Elevation through listed commands only, each a full path with its arguments; sudo itself checks the file before it counts.</summary>
+    /// <returns>SHA-256 of the file.</returns>
+    private async Task<string> AllowAsync(Account account, string[] commands)
+    {
+        var text = string.Concat(commands.Select(c => $"{account.Name} ALL=(root) NOPASSWD: NOEXEC: {c}{(c.Contains(' ', StringComparison.Ordinal) ? "" : " \"\"")}\n"));
+        var (exit, output) = await Accounts.RunAsync("visudo", ["-cf", "-"], text);
+        if (exit != 0) throw new InvalidOperationException($"the listed commands are no sudoers lines: {output}");
+        var file = Sudoers(account);
+        await File.WriteAllTextAsync(file, text);
+        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.GroupRead);
+        return HostRights.Hash(System.Text.Encoding.UTF8.GetBytes(text));
+    }
+
+    /// <summary>Somebody under this account has come through sshd. Null: no session, or it is ending, or it has too many connections.</summary>
+    internal Room? Enter(uint uid, int process, int most)
+    {
+        if (!_byUid.TryGetValue(uid, out var room) || room.Over) return null;
+        // The connection itself, up to sshd's own process for this account, belongs to the session; one from before it does not.
+        var connection = new List<int>();
+        for (var pid = process; pid > 1 && UidOf(pid) == uid; pid = ParentOf(pid)) connection.Add(pid);
+        if (connection.Count == 0 || Accounts.StartOf(connection[^1]) is not { } began || began < room.Since) return null;
+        if (Interlocked.Increment(ref room.Connections) > most)
+        {
+            Interlocked.Decrement(ref room.Connections);
+            return null;
+        }
+        // Who is in the session's group stays where they are: what a shell runs does not get out of it by knocking here.
+        foreach (var pid in connection.Where(pid => !IsOf(pid, room))) room.Group?.Door.Add(pid);
+        return room;
+    }
+
+    internal static void Leave(Room room, Stream stream)
+    {
+        Interlocked.Decrement(ref room.Connections);
+        stream.Dispose();
+    }
+
+    /// <summary>It runs in the session's control group.</summary>
+    private static bool IsOf(int pid, Room room)
+    {
+        try { return File.ReadAllText($"/proc/{pid}/cgroup").Contains($"/{room.Session}/", StringComparison.Ordinal); }
+        catch (IOException) { return false; }
+    }
+
+    private static uint? UidOf(int pid) => Field(pid, "Uid:") is { } ids ? uint.Parse(ids.Split('\t')[0], CultureInfo.InvariantCulture) : null;
+    private static int ParentOf(int pid) => Field(pid, "PPid:") is { } parent ? int.Parse(parent, CultureInfo.InvariantCulture) : 0;
+
+    private static string? Field(int pid, string name)
+    {
+        try { return File.ReadLines($"/proc/{pid}/status").FirstOrDefault(l => l.StartsWith(name, StringComparison.Ordinal))?[name.Length..].Trim(); }
+        catch (IOException) { return null; }
+    }
+
+    public async Task<IReadOnlyDictionary<string, int>> EndAsync(IReadOnlyList<string> sessions)
+    {
+        var rooms = sessions.Select(s => _rooms.GetValueOrDefault(s)).OfType<Room>().ToList();
+        foreach (var room in rooms) room.Over = true;
+        // The kill waits for nothing, not even for a file that cannot be deleted.
+        foreach (var room in rooms) room.Group?.Kill();
+        foreach (var room in rooms)
+        {
+            File.Delete(Principals(room.Account));
+            File.Delete(Sudoers(room.Account));
+        }
+        foreach (var room in rooms) room.Group?.Kill();
+        return await UntilNothingAsync(rooms);
+    }
+
+    /// <summary>
+    /// Looks until nothing is left. What is not in a group (a connection without a shell, a login that was under way) dies by its account. One look at
+    /// all processes at a time: a hundred ends must not hinder each other. Ours: 5 s at most.
+    /// </summary>
+    private async Task<Dictionary<string, int>> UntilNothingAsync(List<Room> rooms)
+    {
+        var since = Stopwatch.StartNew();
+        while (rooms.Exists(r => r.Group is { Populated: true }) && since.Elapsed.TotalSeconds < 5) await Task.Delay(2);
+        await _looking.WaitAsync();
+        try
+        {
+            while (true)
+            {
+                var counts = Accounts.Count(rooms.Select(r => r.Account.Uid).ToHashSet());
+                var left = rooms.Where(r => counts.ContainsKey(r.Account.Uid) || r.Group is { Populated: true }).ToList();
+                if (left.Count == 0 || since.Elapsed.TotalSeconds > 5) return rooms.ToDictionary(r => r.Session, r => counts.GetValueOrDefault(r.Account.Uid) + (r.Group is { Populated: true } ? 1 : 0));
+                foreach (var room in left)
+                {
+                    room.Group?.Kill();
+                    if (counts.ContainsKey(room.Account.Uid)) await Accounts.KillAsync(room.Account);
+                }
+                await Task.Delay(2);
+            }
+        }
+        finally { _looking.Release(); }
+    }
+
+    public async Task<IReadOnlyList<string>> CleanAsync(string session)
+    {
+        if (!_rooms.TryGetValue(session, out var room)) return [];
+        // A shell that was just being started when the end came.
+        for (var since = Stopwatch.StartNew(); room.Group is { Populated: true } && since.Elapsed.TotalSeconds < 5; await Task.Delay(5)) room.Group.Kill();
+        var found = await SweepAsync(room.Account);
+        room.Group?.Remove();
+        _byUid.TryRemove(room.Account.Uid, out _);
+        _rooms.TryRemove(session, out _);
+        // An account under which something still runs is nobody's any more.
+        if (Accounts.Count(new HashSet<uint> { room.Account.Uid }).Count == 0) _accounts.Return(room.Account);
+        else found.Add("processes are left: the account is not used again until the agent starts anew");
+        return found;
+    }
+
+    /// <summary>Files, jobs and shared memory of an account.</summary>
+    private async Task<List<string>> SweepAsync(Account account)
+    {
+        var found = new List<string>();
+        // By the host's own tool: a tree can be deeper than a path is long.
+        await Accounts.RunAsync("rm", ["-rf", "--one-file-system", HomeOf(account)]);
+        foreach (var place in (string[])["/tmp", "/var/tmp", "/dev/shm"])
+        {
+            var (_, files) = await Accounts.RunAsync("find", [place, "-xdev", "-uid", $"{account.Uid}", "-depth", "-print", "-delete"]);
+            found.AddRange(files.Split('\n').Where(f => f.StartsWith('/')).Take(50).Select(f => $"file {f}"));
+        }
+        foreach (var spool in (string[])["/var/spool/cron/crontabs", "/var/spool/cron/atjobs"])
+            foreach (var file in Directory.Exists(spool) ? Directory.GetFiles(spool) : [])
+                if (Path.GetFileName(file) == account.Name || await OwnerAsync(file) == account.Uid) { File.Delete(file); found.Add($"job {file}"); }
+        foreach (var (kind, flag) in ((string, string)[])[("shm", "-m"), ("msg", "-q"), ("sem", "-s")])
+            foreach (var line in File.Exists($"/proc/sysvipc/{kind}") ? File.ReadLines($"/proc/sysvipc/{kind}").Skip(1) : [])
+                if (line.Split(' ', StringSplitOptions.RemoveEmptyEntries) is var fields && fields.Contains($"{account.Uid}")) { await Accounts.RunAsync("ipcrm", [flag, fields[1]]); found.Add($"shared {kind} {fields[1]}"); }
+        return found;
+    }
+
+    private static async Task<uint> OwnerAsync(string file) => uint.TryParse((await Accounts.RunAsync("stat", ["-c", "%u", file])).Output.Trim(), out var uid) ? uid : 0;
+
+    public Task<IReadOnlyList<string>> RightsAsync() => Task.FromResult<IReadOnlyList<string>>([.. HostRights.Find(options, _rooms.Values.Where(r => r.SudoersHash.Length > 0).ToDictionary(r => Sudoers(r.Account), r => r.SudoersHash))]);
+
+    public Task HoldAsync(string session, bool held)
+    {
+        if (!_rooms.TryGetValue(session, out var room) || room.Over) return Task.CompletedTask;
+        room.Held = held;
+        room.Group!.Work.Freeze(held);
+        return Task.CompletedTask;
+    }
+
+    public void Dispose() => _looking.Dispose();
+
+    /// <summary>What is typed and shown passes through the agent: nobody need be asked. What runs under a session's account beside its group, longer than a login takes, is killed: it would not stand still.</summary>
+    public Task<IReadOnlyList<string>> BusyAsync(IReadOnlyCollection<string> living)
+    {
+        var rooms = _rooms.Values.Where(r => r is { Group: not null, Over: false }).ToDictionary(r => r.Account.Uid);
+        foreach (var (uid, pid) in rooms.Count > 0 ? Accounts.Processes(rooms.Keys.ToHashSet()) : [])
+            if (!IsOf(pid, rooms[uid]) && Accounts.StartOf(pid) is { } began && Accounts.Now() - began > MostLoginTicks)
+            {
+                Log.Warn($"a process beside its control group is killed: {pid}", rooms[uid].Session);
+                try { using var stray = Process.GetProcessById(pid); stray.Kill(); }
+                catch (Exception e) when (e is ArgumentException or InvalidOperationException or System.ComponentModel.Win32Exception) { /* it has just ended */ }
+            }
+        return Task.FromResult<IReadOnlyList<string>>([]);
+    }
+
+    public void Tell(string session, string line) { if (_rooms.TryGetValue(session, out var room)) room.TellAll(line); }
+
+    public async Task RecoverAsync(IReadOnlyList<string> sessions)
+    {
+        foreach (var directory in (string[])["principals", "homes", "tools", "empty"]) Directory.CreateDirectory(Path.Combine(options.RunDirectory, directory));
+        await WriteToolsAsync();
+        foreach (var account in _accounts.All)
+        {
+            File.Delete(Principals(account));
+            File.Delete(Sudoers(account));
+        }
+        _group?.Kill();
+        var uids = _accounts.All.ToDictionary(a => a.Uid);
+        foreach (var uid in Accounts.Count(uids.Keys.ToHashSet()).Keys) await Accounts.KillAsync(uids[uid]);
+        foreach (var account in _accounts.All.Where(a => Directory.Exists(HomeOf(a))))
+            try { await SweepAsync(account); }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidOperationException) { Log.Warn($"what account {account.Name} left cannot be removed: {e.Message}"); }
+        var since = Stopwatch.StartNew();
+        while (_group is { Populated: true } && since.Elapsed.TotalSeconds < 5) await Task.Delay(5);
+        foreach (var child in _group?.Children ?? [])
+            try { child.Remove(); }
+            catch (IOException e) { Log.Warn($"a former group stays: {e.Message}"); }
+    }
+
+    /// <summary>What a session finds on its path: asking for more time from inside.</summary>
+    private async Task WriteToolsAsync()
+    {
+        var file = Path.Combine(options.RunDirectory, "tools", "access-extend");
+        await File.WriteAllTextAsync(file, $"#!/bin/sh\nexec dotnet {Path.Combine(AppContext.BaseDirectory, "AccessBroker.TargetAgent.dll")} extend {Path.Combine(options.RunDirectory, "shell.sock")} \"$1\" \"$2\"\n");
+        File.SetUnixFileMode(file, (UnixFileMode)0b111_101_101);
+    }
+
+    private static async Task RequireAsync(string program, params string[] arguments)
+    {
+        var (exit, output) = await Accounts.RunAsync(program, arguments);
+        if (exit != 0) throw new InvalidOperationException($"{program}: {output}");
+    }
+}

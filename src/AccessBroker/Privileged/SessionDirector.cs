@@ -1,0 +1,169 @@
+using System.Collections.Concurrent;
+using System.Text.Json.Nodes;
+using AccessBroker.Database;
+using AccessBroker.FilePermissions;
+using AccessBroker.History;
+using AccessBroker.Notices;
+using AccessBroker.Policies;
+using AccessBroker.Primitives;
+using AccessBroker.Sessions;
+
+namespace AccessBroker.Privileged;
+
+/// <summary>
+/// Opens and ends, at the targets attached to this node, what the database says: woken by whoever changes it, at this node or another, and by every end of a
+/// sign-in. The order to end goes out first, its record follows. The limit itself is the target's own: nothing here needs to live for it.
+/// <clause>MIC 6.2(6), INA 第16-5</clause>
+/// </summary>
+internal sealed partial class SessionDirector(Store store, TargetStream targets, LiveSessions sessions, HistorySpool history, TemporaryGrants files, Active<PrivilegedPolicy> policy, Wakeups wakeups, TimeProvider time, ILogger<SessionDirector> log) : BackgroundService
+{
+    internal const string Topic = "privileged";
+    /// <summary>Ours: looked at every 100 ms without being woken; an order that was not answered is given again after 1 s; a target that does not open within 20 s does not.</summary>
+    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100), Again = TimeSpan.FromSeconds(1), OpenWithin = TimeSpan.FromSeconds(20);
+    private readonly ConcurrentDictionary<(string Session, string Order), long> _ordered = new();
+    private readonly Dictionary<string, DateTimeOffset> _told = [];
+    private long _seen;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try { await Task.WhenAny(wakeups.WaitAsync(Topic, Turn, stoppingToken), wakeups.WaitAsync(LiveSessions.EndedTopic, Turn, stoppingToken)); }
+            catch (OperationCanceledException) { return; }
+            try { await TurnAsync(stoppingToken); }
+            // Whatever it is: the next turn tries again, and the targets' own limits hold.
+            catch (Exception e) when (e is not OutOfMemoryException && !stoppingToken.IsCancellationRequested) { Waiting(log, e.Message); }
+        }
+    }
+
+    internal async Task TurnAsync(CancellationToken ct)
+    {
+        var attached = targets.Attached;
+        var running = await store.AskAsync(PrivilegedStore.RunningAt([.. attached, .. policy.Now.Targets.Where(t => !PrivilegedPolicy.HasAgent(t.Value.Kind)).Select(t => t.Key)]), ct);
+        var standing = await sessions.StandingOfAsync([.. running.SelectMany(s => new[] { s.Session, s.Second?.SignIn }).OfType<SessionId>().Distinct()], ct);
+        await EndDueAsync(running, standing, ct);
+        foreach (var session in running.Where(s => s is { State: "open", Second: not null })) await TellWatchedAsync(session, session.Second!.SignIn is { } watching && standing[watching] == Standing.Live);
+        foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent)) await OpenAsync(session, ct);
+        foreach (var group in running.Where(s => s.State == "ending" && s.HasAgent && IsTime(s.Id, "end")).GroupBy(s => (s.Target, s.EndReason))) await EndAsync(group.Key.Target, [.. group.Select(s => s.Id)], group.Key.EndReason ?? "privileged.revoked");
+        foreach (var session in running.Where(s => s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session);
+        if (attached.Length > 0) await AdmitAsync(attached, ct);
+        if (_seen == 0 || time.GetElapsedTime(_seen) > Again)
+        {
+            _seen = time.GetTimestamp();
+            await targets.CutOffAsync(ct);
+            // Said only by who could look at everything: without the database nobody could end anything, and targets end it themselves after a while.
+            await Task.WhenAll(attached.Select(t => targets.OrderAsync(t, new() { ["type"] = "alive" })));
+            if (attached.Length > 0) await store.ExecuteAsync($"update privileged.agents set seen_at = clock_timestamp() where target = any({attached}) and revoked_at is null", ct);
+            foreach (var old in _ordered.Where(o => time.GetElapsedTime(o.Value) > TimeSpan.FromMinutes(1)).Select(o => o.Key).ToList()) _ordered.TryRemove(old, out _);
+        }
+    }
+
+    /// <summary>What must end now: its time is over, or the sign-in it hangs on is. When nobody can tell, the target's own limit holds.</summary>
+    private async Task EndDueAsync(List<PrivilegedSession> running, IReadOnlyDictionary<SessionId, Standing> standing, CancellationToken ct)
+    {
+        var candidates = running.Where(s => s.State is "opening" or "open").ToList();
+        if (candidates.Count == 0) return;
+        // A stop covers also what was just beginning when it came.
+        var stops = await store.AskAsync(EmergencyStop.Holding(), ct);
+        var now = time.GetUtcNow();
+        foreach (var group in candidates.GroupBy(s => Reason(s, standing, stops, now)).Where(g => g.Key is not null)) await EndAsync([.. group], group.Key!);
+    }
+
+    /// <summary>Why it must end now; null: it need not.</summary>
+    private string? Reason(PrivilegedSession session, IReadOnlyDictionary<SessionId, Standing> standing, List<Stop> stops, DateTimeOffset now)
+    {
+        if (session.EndsAt <= now) return "privileged.limit";
+        if (standing[session.Session] == Standing.Over) return "privileged.session-over";
+        if (stops.Exists(stop => stop.Covers(session))) return "privileged.emergency-stop";
+        if (session.State == "opening" && session.StartedAt + OpenWithin < now) return "privileged.not-opened";
+        return session.Second is { Present: null, AloneSince: { } alone } && alone + policy.Now.WatchedWithin < now ? "privileged.no-witness" : null;
+    }
+
+    /// <summary>Ends sessions, wherever they are: those at this node at once, the others by the record, which wakes their node.</summary>
+    internal async Task<int> EndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason, PersonId? by = null, string why = "")
+    {
+        var here = targets.Attached;
+        // Before anything is written: the end waits for no database.
+        await Task.WhenAll(which.Where(s => s.HasAgent && here.Contains(s.Target)).GroupBy(s => s.Target).Select(g => EndAsync(g.Key, [.. g.Select(s => s.Id)], reason)));
+        var ids = which.Select(s => s.Id).ToArray();
+        var ended = await history.NarrowAsync(async work =>
+        {
+            var done = await work.QueryAsync($"update privileged.sessions set state = 'ending', asked_at = clock_timestamp(), end_reason = {reason} where id = any({ids}) and state in ('opening', 'open') returning id", r => r.GetString(0), CancellationToken.None);
+            var entries = which.Where(s => done.Contains(s.Id)).Select(s => new Narrowed(TargetReports.Event(s, "privileged.order-end", HistoryOutcome.Ended, reason) with { Person = by ?? s.Person, Details = TargetReports.Details(s, ("why", why)) }, time.GetUtcNow())).ToList();
+            foreach (var permission in which.Where(s => !s.HasAgent && done.Contains(s.Id))) await EndPermissionAsync(work, permission, reason);
+            return entries;
+        });
+        wakeups.Wake(Topic);
+        return ended.Count;
+    }
+
+    /// <summary>A permission ends with its row: transfers under way are cut by the file server, tokens are worth nothing.</summary>
+    private async Task EndPermissionAsync(UnitOfWork work, PrivilegedSession session, string reason)
+    {
+        if (session.Kind == "files") await files.EndAsync(work, session.Id, session.Person, reason);
+        await work.ExecuteAsync($"update privileged.sessions set state = 'ended', over_at = clock_timestamp(), ended_at = clock_timestamp(), ended_in = 0, left_over = 0, found = '{{}}' where id = {session.Id}", CancellationToken.None);
+        work.Record(TargetReports.Event(session, "privileged.end", HistoryOutcome.Ended, reason), time.GetUtcNow());
+        work.Notify([session.Person], "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(reason), $"/privileged/{session.Id}", time.GetUtcNow());
+    }
+
+    private async Task EndAsync(string target, string[] ids, string reason)
+    {
+        foreach (var id in ids) _ordered[(id, "end")] = time.GetTimestamp();
+        await targets.OrderAsync(target, new() { ["type"] = "end", ["session"] = ids[0], ["more"] = new JsonArray([.. ids.Skip(1).Select(i => JsonValue.Create(i))]), ["reason"] = reason });
+    }
+
+    private async Task OpenAsync(PrivilegedSession session, CancellationToken ct)
+    {
+        if (!policy.Now.Work.TryGetValue(session.Work, out var rules)) { await EndAsync([session], "privileged.policy-changed"); return; }
+        if (!IsTime(session.Id, "open")) return;
+        _ordered[(session.Id, "open")] = time.GetTimestamp();
+        await targets.OrderAsync(session.Target, new()
+        {
+            ["type"] = "open",
+            ["session"] = session.Id,
+            ["left"] = (session.EndsAt - time.GetUtcNow()).TotalSeconds,
+            ["ends"] = session.EndsAt.ToUnixTimeMilliseconds(),
+            ["idle"] = rules.Idle.TotalSeconds,
+            ["cutOff"] = policy.Now.CutOff.TotalSeconds,
+            ["twoPerson"] = session.Second is not null,
+            ["person"] = session.Person.Value,
+            ["work"] = session.Work,
+            ["warnings"] = new JsonArray([.. policy.Now.Warnings.Select(w => JsonValue.Create(w.TotalSeconds))]),
+            ["grants"] = rules.Grants(session.Kind),
+        });
+    }
+
+    /// <summary>Logins that wait for the agent of a database.</summary>
+    private async Task AdmitAsync(string[] attached, CancellationToken ct)
+    {
+        foreach (var (id, session, target, verifier) in await store.AskAsync(Question.All($"""
+            select a.id, a.session, s.target, a.verifier from privileged.admissions a join privileged.sessions s on s.id = a.session where a.answered is null and s.state = 'open' and s.target = any({attached}) and a.asked_at > clock_timestamp() - interval '10 seconds'
+            """, r => (r.GetInt64(0), r.GetString(1), r.GetString(2), r.GetString(3))), ct))
+        {
+            if (!IsTime($"{id}", "admit")) continue;
+            _ordered[($"{id}", "admit")] = time.GetTimestamp();
+            await targets.OrderAsync(target, new() { ["type"] = "admit", ["order"] = id, ["session"] = session, ["verifier"] = verifier, ["window"] = policy.Now.Establish.TotalSeconds });
+        }
+    }
+
+    /// <summary>A later end that was approved; and once to every node that a target comes to: the same end changes nothing there.</summary>
+    private async Task TellEndAsync(PrivilegedSession session)
+    {
+        if (await targets.OrderAsync(session.Target, new() { ["type"] = "extend", ["session"] = session.Id, ["ends"] = session.EndsAt.ToUnixTimeMilliseconds() })) _told[session.Id] = session.EndsAt;
+        foreach (var old in _told.Where(t => t.Value < time.GetUtcNow()).Select(t => t.Key).ToList()) _told.Remove(old);
+    }
+
+    /// <summary>A lease, renewed each second while the second person watches: whatever fails, two-person work stands still after 3 s. That nobody watches any more is said at once.</summary>
+    private async Task TellWatchedAsync(PrivilegedSession session, bool watched)
+    {
+        if (!watched && !_ordered.ContainsKey((session.Id, "watched")) || watched && !IsTime(session.Id, "watched")) return;
+        await targets.OrderAsync(session.Target, new() { ["type"] = "watched", ["session"] = session.Id, ["seconds"] = watched ? 3 : 0 });
+        if (watched) _ordered[(session.Id, "watched")] = time.GetTimestamp();
+        else _ordered.TryRemove((session.Id, "watched"), out _);
+    }
+
+    private bool IsTime(string id, string order) => !_ordered.TryGetValue((id, order), out var last) || time.GetElapsedTime(last) > Again;
+
+    [LoggerMessage(LogLevel.Warning, "privileged sessions wait: {Why}")]
+    private static partial void Waiting(ILogger log, string why);
+}
