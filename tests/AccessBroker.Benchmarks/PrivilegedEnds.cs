@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
+using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using AccessBroker.Primitives;
+using AccessBroker.Tests.FileServer;
 using AccessBroker.Tests.Privileged;
 using AccessBroker.Tests.Support;
 using Scram = AccessBroker.Helper.Scram;
@@ -18,9 +20,33 @@ internal static class PrivilegedEnds
 {
     private const int Many = 100, Singles = 20;
 
+    /// <summary>What an operator has open: when it ended, and what makes its reader take the rest at once.</summary>
+    private sealed record Client(Task<long> Ended, Action Hurry);
+
     internal sealed class City : PrivilegedCity
     {
+        private FilesNginx? _files;
+        internal FilesNginx Files => _files ??= new(DataDirectory);
         protected override int Accounts => Many;
+        protected override IEnumerable<KeyValuePair<string, string>> Settings => Files.Settings;
+        protected override Task ArrangeAsync() => Files.StartAsync();
+        protected override async Task EndAsync()
+        {
+            await Files.StopAsync();
+            await base.EndAsync();
+        }
+
+        internal async Task EnterFilesAsync(ConsoleBrowser me)
+        {
+            var to = new Uri(Files.Origin + "/");
+            for (var hop = 0; hop < 4; hop++)
+            {
+                using var response = await me.Http.GetAsync(to);
+                if (response.Headers.Location is not { } next) return;
+                to = new Uri(to, next);
+            }
+        }
+
         protected override void ChangePolicies(string directory)
         {
             base.ChangePolicies(directory);
@@ -30,13 +56,15 @@ internal static class PrivilegedEnds
 
     internal static Task<Result> SshAsync() => EndsAsync("end-ssh", "app", "maintain");
     internal static Task<Result> PostgresAsync() => EndsAsync("end-postgres", "db", "look");
+    internal static Task<Result> FilesAsync() => EndsAsync("end-files", "documents", "repair");
 
     private static async Task<Result> EndsAsync(string name, string target, string work)
     {
         var city = new City();
         await city.InitializeAsync();
         var terminal = await city.TerminalAsync("t-01");
-        if (target == "app") await city.HostAsync(); else await city.DatabaseAsync();
+        if (target == "app") await city.HostAsync();
+        else if (target == "db") await city.DatabaseAsync();
         var details = new Dictionary<string, string>();
         var (single, many, left) = (new List<TimeSpan>(), new List<TimeSpan>(), 0L);
         using var me = await ConsoleBrowser.SignInAsync(city, terminal, "admin");
@@ -76,7 +104,7 @@ internal static class PrivilegedEnds
         for (var round = 0; round < 5; round++)
         {
             var clients = (await OpenAsync(city, me, "app", "maintain", Many / 2)).Concat(await OpenAsync(city, me, "db", "look", Many / 2)).ToList();
-            times.AddRange(await EndedAsync(clients, () => StopAsync(city)));
+            times.AddRange(await EndedAsync(clients, isLimit: false, () => StopAsync(city)));
             await OverAsync(city);
         }
         var left = (await city.SqlAsync("select sum(left_over) from privileged.sessions"))[0];
@@ -88,7 +116,7 @@ internal static class PrivilegedEnds
     private static async Task<List<TimeSpan>> RoundAsync(City city, ConsoleBrowser me, TestTerminal terminal, string target, string work, int count, string cause)
     {
         var clients = await OpenAsync(city, me, target, work, count);
-        var ends = await EndedAsync(clients, cause switch
+        var ends = await EndedAsync(clients, cause == "limit", cause switch
         {
             "limit" => () => LimitAsync(city),
             "card" => async () => { var began = Stopwatch.GetTimestamp(); await terminal.RemoveAsync(); return began; }
@@ -104,6 +132,7 @@ internal static class PrivilegedEnds
             _ => () => StopAsync(city),
         });
         await OverAsync(city);
+        if (target == "documents") await NoStreamAsync();
         return ends;
     }
 
@@ -119,8 +148,19 @@ internal static class PrivilegedEnds
     private static async Task<long> LimitAsync(City city)
     {
         var began = Stopwatch.GetTimestamp();
-        var left = double.Parse((await city.SqlAsync("update privileged.sessions set ends_at = t.at from (select clock_timestamp() + interval '4 seconds' as at) t where ended_at is null returning extract(epoch from ends_at - clock_timestamp())"))[0], CultureInfo.InvariantCulture);
+        var left = double.Parse((await city.SqlAsync("""
+            with t as (select clock_timestamp() + interval '4 seconds' as at), g as (update file_permissions.grants set valid_until = t.at from t where ended_at is null and subject = 'person:p-9001')
+            update privileged.sessions set ends_at = t.at from t where ended_at is null returning extract(epoch from ends_at - clock_timestamp())
+            """))[0], CultureInfo.InvariantCulture);
         return began + (long)(left * Stopwatch.Frequency) + (long)(Stopwatch.GetElapsedTime(began).TotalSeconds * Stopwatch.Frequency);
+    }
+
+    /// <summary>No process has one of the files open half a second later.</summary>
+    private static async Task NoStreamAsync()
+    {
+        await Task.Delay(500);
+        var (_, open, _) = await Place.RunAsync("find", ["/proc", "-maxdepth", "3", "-path", "*/fd/*", "-lname", "*/files/作業/*"], mayFail: true);
+        if (open.Trim().Length > 0) throw new InvalidOperationException($"a stream is left: {open}");
     }
 
     private static async Task OverAsync(City city)
@@ -129,20 +169,33 @@ internal static class PrivilegedEnds
         await city.SqlAsync("update privileged.stops set lifted_at = now(), lifted_by = 'bench' where lifted_at is null");
     }
 
-    private static async Task<List<TimeSpan>> EndedAsync(List<Process> clients, Func<Task<long>> cause)
+    private static async Task<List<TimeSpan>> EndedAsync(List<Client> clients, bool isLimit, Func<Task<long>> cause)
     {
-        var ended = clients.Select(async client => { await client.WaitForExitAsync(); return Stopwatch.GetTimestamp(); }).ToList();
         await Task.Delay(1000);
-        if (clients.Exists(c => c.HasExited)) throw new InvalidOperationException("a client ended before its session");
-        var began = await cause();
-        var times = (await Task.WhenAll(ended)).Select(at => Stopwatch.GetElapsedTime(began, at)).ToList();
-        clients.ForEach(c => c.Dispose());
-        return times;
+        if (clients.Exists(c => c.Ended.IsCompleted)) throw new InvalidOperationException("a client ended before its session");
+        var causing = cause();
+        // One reader takes what it gets from the press on, a hundred from when the page has answered; a limit lies ahead.
+        if (clients.Count == 1 && !isLimit) clients.ForEach(c => c.Hurry());
+        var began = await causing;
+        if (Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), began) is { Ticks: > 0 } ahead) await Task.Delay(ahead);
+        clients.ForEach(c => c.Hurry());
+        return [.. (await Task.WhenAll(clients.Select(c => c.Ended))).Select(at => Stopwatch.GetElapsedTime(began, at))];
+    }
+
+    private static Client Of(Process client)
+    {
+        async Task<long> EndedAsync()
+        {
+            using (client) await client.WaitForExitAsync();
+            return Stopwatch.GetTimestamp();
+        }
+        return new(EndedAsync(), () => { });
     }
 
     /// <summary>Sessions as a start leaves them, opened by their target and connected with the stock clients.</summary>
-    private static async Task<List<Process>> OpenAsync(City city, ConsoleBrowser me, string target, string work, int count)
+    private static async Task<List<Client>> OpenAsync(City city, ConsoleBrowser me, string target, string work, int count)
     {
+        if (target == "documents") return await DownloadsAsync(city, me, work, count);
         if (await city.SqlAsync("select id from sessions.sessions where person = 'p-9001' and ended_at is null") is []) throw new InvalidOperationException("nobody is signed in");
         var kind = target == "app" ? "ssh" : "postgres";
         var codes = new Dictionary<string, string>();
@@ -156,13 +209,57 @@ internal static class PrivilegedEnds
                 """);
         }
         await Eventually.TrueAsync(async () => await city.SqlAsync($"select count(*) from privileged.sessions where state = 'open' and target = '{target}'") is [var open] && open == $"{count}", "all are open", 60);
-        var clients = new ConcurrentBag<Process>();
+        var clients = new ConcurrentBag<Client>();
         await Parallel.ForEachAsync(codes, new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (session, ct) =>
         {
             await city.SqlAsync($"insert into privileged.connect_codes (code_hash, session, expires_at) values ('\\x{Convert.ToHexString(Secret.Hash(session.Value))}', '{session.Key}', clock_timestamp() + interval '2 minutes')");
-            clients.Add(await (kind == "ssh" ? SshClientAsync(city, me, session.Value) : PsqlClientAsync(me, session.Value)));
+            clients.Add(Of(await (kind == "ssh" ? SshClientAsync(city, me, session.Value) : PsqlClientAsync(me, session.Value))));
         });
         return [.. clients];
+    }
+
+    /// <summary>
+    /// Sessions with a large file each, as a start leaves them, and its download under way: about 0.3 MB/s with a window of 64 KiB until the cause; from then on
+    /// the reader takes what is in the pipes as fast as it can.
+    /// </summary>
+    private static async Task<List<Client>> DownloadsAsync(City city, ConsoleBrowser me, string work, int count)
+    {
+        Directory.CreateDirectory(Path.Combine(city.Files.Root, "作業"));
+        for (var i = 0; i < count; i++)
+        {
+            var path = Path.Combine(city.Files.Root, $"作業/{i}.bin");
+            if (!File.Exists(path)) await using (var file = File.Create(path)) file.SetLength(1L << 30);
+            await city.SqlAsync($"""
+                insert into file_permissions.sets (resource, title, confidentiality, created_at, created_by) values ('/作業/{i}.bin', 'x', 1, now(), 'bench') on conflict do nothing;
+                with s as (insert into privileged.sessions (id, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state)
+                  select 'ps{Convert.ToHexStringLower(System.Security.Cryptography.RandomNumberGenerator.GetBytes(10))}', '{work}', 'documents', 'files', s.person, s.card, s.terminal, s.id, s.address, 'bench', '', '{'{'}{'}'}', now(), now() + interval '1 hour', 'open' from sessions.sessions s where s.person = 'p-9001' and s.ended_at is null returning id)
+                insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by) select '/作業/{i}.bin', 'person:p-9001', array['read'], now(), now() + interval '1 hour', id || ': bench', 'x', 'x' from s
+                """);
+        }
+        await city.EnterFilesAsync(me);
+        var http = city.Client(cookies: me.Cookies, window: 64 * 1024);
+        return [.. await Task.WhenAll(Enumerable.Range(0, count).Select(i => DownloadAsync(http, new Uri($"{city.Files.Origin}/{Uri.EscapeDataString("作業")}/{i}.bin"))))];
+    }
+
+    private static async Task<Client> DownloadAsync(HttpClient http, Uri file)
+    {
+        var response = await http.GetAsync(file, HttpCompletionOption.ResponseHeadersRead);
+        // Written past the broker: its node hears of it within its poll.
+        for (var since = Stopwatch.StartNew(); response.StatusCode == HttpStatusCode.Forbidden && since.Elapsed.TotalSeconds < 5; response = await http.GetAsync(file, HttpCompletionOption.ResponseHeadersRead)) response.Dispose();
+        response.EnsureSuccessStatusCode();
+        var hurry = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        async Task<long> ReadAsync()
+        {
+            using (response)
+            {
+                await using var body = await response.Content.ReadAsStreamAsync();
+                var buffer = new byte[16 * 1024];
+                try { while (await body.ReadAsync(buffer) > 0) if (!hurry.Task.IsCompleted) await Task.WhenAny(hurry.Task, Task.Delay(50)); }
+                catch (IOException) { return Stopwatch.GetTimestamp(); }
+                throw new InvalidOperationException("a download ended as if it were whole");
+            }
+        }
+        return new(ReadAsync(), () => hurry.TrySetResult());
     }
 
     private static async Task<Process> SshClientAsync(City city, ConsoleBrowser me, string code)

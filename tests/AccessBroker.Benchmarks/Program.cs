@@ -4,7 +4,7 @@ using AccessBroker.Benchmarks;
 
 // ./dev bench [NAME…] [--json FILE]: each benchmark ends with one line "NAME VALUE UNIT goal GOAL ok|short"; only ratios within one run count.
 CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-var benchmarks = new Dictionary<string, Func<Task<Result>>> { ["signin"] = SignIn.RunAsync, ["passkey"] = SignIn.WithPasskeysAsync, ["card-out"] = CardOut.RunAsync, ["permissions"] = FileRights.RunAsync, ["file-cut"] = FileCuts.RunAsync, ["end-ssh"] = PrivilegedEnds.SshAsync, ["end-postgres"] = PrivilegedEnds.PostgresAsync, ["kill-switch"] = PrivilegedEnds.KillSwitchAsync };
+var benchmarks = new Dictionary<string, Func<Task<Result>>> { ["signin"] = SignIn.RunAsync, ["passkey"] = SignIn.WithPasskeysAsync, ["card-out"] = CardOut.RunAsync, ["permissions"] = FileRights.RunAsync, ["file-cut"] = FileCuts.RunAsync, ["end-ssh"] = PrivilegedEnds.SshAsync, ["end-postgres"] = PrivilegedEnds.PostgresAsync, ["end-files"] = PrivilegedEnds.FilesAsync, ["kill-switch"] = PrivilegedEnds.KillSwitchAsync };
 string? json = null;
 var names = new List<string>();
 for (var i = 0; i < args.Length; i++)

@@ -11,6 +11,7 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(1);
     private readonly Dictionary<string, Signal> _waiting = [];
+    private readonly Dictionary<string, Listener[]> _listeners = [];
     private readonly string _self = Secret.New(9);
     private ConnectionMultiplexer? _connection;
 
@@ -52,6 +53,32 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
         }
     }
 
+    /// <summary>For whoever acts on wake-ups one after the other: one that comes while the last is still acted on is kept for the next wait.</summary>
+    public Listener Listen(params string[] topics)
+    {
+        var listener = new Listener(this);
+        lock (_waiting) foreach (var topic in topics) _listeners[topic] = [.. _listeners.GetValueOrDefault(topic, []), listener];
+        return listener;
+    }
+
+    /// <summary>Hears its topics until it is disposed of.</summary>
+    public sealed class Listener(Wakeups wakeups) : IDisposable
+    {
+        private readonly SemaphoreSlim _woken = new(0, 1);
+
+        internal void Wake() { lock (_woken) if (_woken.CurrentCount == 0) _woken.Release(); }
+
+        /// <summary>Returns when a topic was woken since the last wait, or <paramref name="limit"/> is over. The caller re-reads in both cases.</summary>
+        public Task WaitAsync(TimeSpan limit, CancellationToken ct) => _woken.WaitAsync(limit, ct);
+
+        /// <inheritdoc/>
+        public void Dispose()
+        {
+            lock (wakeups._waiting) foreach (var (topic, all) in wakeups._listeners.ToList()) wakeups._listeners[topic] = [.. all.Where(l => l != this)];
+            _woken.Dispose();
+        }
+    }
+
     private sealed class Signal() : TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
     {
         internal int Waiters { get; set; }
@@ -79,8 +106,14 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     private void Here(string topic)
     {
         Signal? signal;
-        lock (_waiting) _waiting.Remove(topic, out signal);
+        Listener[]? listeners;
+        lock (_waiting)
+        {
+            _waiting.Remove(topic, out signal);
+            _listeners.TryGetValue(topic, out listeners);
+        }
         signal?.TrySetResult();
+        foreach (var listener in listeners ?? []) listener.Wake();
     }
 
     /// <inheritdoc/>

@@ -57,6 +57,17 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         return FileRule.Decide(generation.Sets, snapshot.Grants, snapshot.Subjects, person.Value, resource, action, at, properties);
     }
 
+    /// <summary>Takes grants that end just now out of what this node remembers of a person, and has transfers judged anew; the database says the same from its commit on.</summary>
+    internal void Forget(PersonId person, IReadOnlySet<long> grants)
+    {
+        if (_generation is { } generation && generation.Snapshots.TryGetValue(person, out var loading) && loading is { IsCompletedSuccessfully: true, Result: var snapshot })
+        {
+            var left = snapshot.Grants.ToFrozenDictionary(g => g.Key, g => g.Value.Where(one => !grants.Contains(one.Id)).ToArray(), StringComparer.Ordinal);
+            generation.Snapshots.TryUpdate(person, Task.FromResult(snapshot with { Grants = left }), loading);
+        }
+        wakeups.WakeHere(ChangedTopic);
+    }
+
     /// <summary>How many places there are. Throws <see cref="FileRightsUnknownException"/>.</summary>
     public int Places => Current().Sets.Count;
 
@@ -107,17 +118,18 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         Interlocked.Exchange(ref _heard, asked);
     }
 
-    /// <summary>Woken at this node when it has read changed rights: running streams are judged anew.</summary>
+    /// <summary>Woken at this node when it has read changed rights, or when the time of some is over: running streams are judged anew.</summary>
     internal const string ChangedTopic = "files-changed-here";
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        using var news = wakeups.Listen(Topic);
         while (!stoppingToken.IsCancellationRequested)
         {
             try { await RefreshAsync(stoppingToken); }
             catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { NotHeard(log, e.Message); }
-            try { await wakeups.WaitAsync(Topic, Poll, stoppingToken); }
+            try { await news.WaitAsync(Poll, stoppingToken); }
             catch (OperationCanceledException) { return; }
         }
     }

@@ -9,7 +9,7 @@ using AccessBroker.Web;
 namespace AccessBroker.FilePermissions;
 
 /// <summary>A permission that lives as long as privileged work does, approved with it. <clause>MIC 6.2(6)</clause></summary>
-public sealed class TemporaryGrants(Wakeups wakeups, TimeProvider time)
+public sealed class TemporaryGrants(FileDecisions decisions, Wakeups wakeups, TimeProvider time)
 {
     /// <summary>Allows, from now until then, in the caller's unit of work. Returns why it cannot be, in Japanese; null: done.</summary>
     /// <param name="holder">The work it belongs to: it is ended by this name.</param>
@@ -33,15 +33,27 @@ public sealed class TemporaryGrants(Wakeups wakeups, TimeProvider time)
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
 
-    /// <summary>Ends what belongs to this work, in the caller's unit of work.</summary>
-    public async Task EndAsync(UnitOfWork work, string holder, PersonId person, string reason)
+    /// <summary>Ends what belongs to these works, in the caller's unit of work; at this node at once, before the commit: transfers wait for no disk. The events of <see cref="EndedAsync"/> follow, in this one or the next.</summary>
+    public async Task EndAsync(UnitOfWork work, IReadOnlyCollection<(string Holder, PersonId Person)> which)
     {
-        var (now, subject, prefix) = (time.GetUtcNow(), $"person:{person}", holder + ": ");
-        foreach (var id in await work.QueryAsync($"select id from file_permissions.grants where subject = {subject} and ended_at is null and starts_with(reason, {prefix})", r => r.GetInt64(0), CancellationToken.None))
-        {
-            await FileRegister.EndAsync(work, id, denial: false, person.Value, now, CancellationToken.None);
-            work.Record(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = person, Details = new Dictionary<string, string> { ["grant"] = id.ToString(CultureInfo.InvariantCulture), ["privileged"] = holder, ["why"] = reason } }, now);
-        }
+        var now = time.GetUtcNow();
+        var (prefixes, subjects) = Names(which);
+        var ended = await work.QueryAsync($"""
+            update file_permissions.grants g set ended_at = {now}, ended_by = substr(g.subject, 8) from unnest({prefixes}, {subjects}) as w (prefix, subject)
+            where g.subject = w.subject and starts_with(g.reason, w.prefix) and g.ended_at is null and g.valid_until > {now} returning g.id, g.subject
+            """, r => (Id: r.GetInt64(0), Person: PersonId.Parse(r.GetString(1)["person:".Length..])), CancellationToken.None);
+        foreach (var group in ended.GroupBy(e => e.Person, e => e.Id)) decisions.Forget(group.Key, group.ToHashSet());
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
+
+    /// <summary>The events of their end, by <see cref="EndAsync"/> or by their time.</summary>
+    public async Task<List<Narrowed>> EndedAsync(UnitOfWork work, IReadOnlyCollection<(string Holder, PersonId Person)> which, string reason)
+    {
+        var (prefixes, subjects) = Names(which);
+        return await work.QueryAsync($"""
+            select g.id, w.prefix, w.subject from file_permissions.grants g join unnest({prefixes}, {subjects}) as w (prefix, subject) on g.subject = w.subject and starts_with(g.reason, w.prefix)
+            """, r => new Narrowed(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = PersonId.Parse(r.GetString(2)["person:".Length..]), Details = new Dictionary<string, string> { ["grant"] = r.GetInt64(0).ToString(CultureInfo.InvariantCulture), ["privileged"] = r.GetString(1)[..^2], ["why"] = reason } }, time.GetUtcNow()), CancellationToken.None);
+    }
+
+    private static (string[] Prefixes, string[] Subjects) Names(IReadOnlyCollection<(string Holder, PersonId Person)> which) => ([.. which.Select(w => w.Holder + ": ")], [.. which.Select(w => $"person:{w.Person}")]);
 }

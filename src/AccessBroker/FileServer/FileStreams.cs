@@ -55,9 +55,10 @@ internal sealed partial class FileStreams(FileDecisions decisions, LiveSessions 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         Instruments.Meter.CreateObservableGauge("accessbroker.files.streams", () => Running, description: "Transfers of files under way at this node.");
+        using var news = wakeups.Listen(FileDecisions.ChangedTopic, LiveSessions.EndedTopic);
         while (!stoppingToken.IsCancellationRequested)
         {
-            try { await Task.WhenAny(wakeups.WaitAsync(FileDecisions.ChangedTopic, Turn, stoppingToken), wakeups.WaitAsync(LiveSessions.EndedTopic, Turn, stoppingToken)); }
+            try { await news.WaitAsync(Turn, stoppingToken); }
             catch (OperationCanceledException) { return; }
             if (!_running.IsEmpty) await JudgeAsync(stoppingToken);
         }

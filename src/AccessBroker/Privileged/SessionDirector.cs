@@ -22,13 +22,17 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100), Again = TimeSpan.FromSeconds(1), OpenWithin = TimeSpan.FromSeconds(20);
     private readonly ConcurrentDictionary<(string Session, string Order), long> _ordered = new();
     private readonly Dictionary<string, DateTimeOffset> _told = [];
+    private DateTimeOffset? _next;
     private long _seen;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        using var news = wakeups.Listen(Topic, LiveSessions.EndedTopic);
         while (!stoppingToken.IsCancellationRequested)
         {
-            try { await Task.WhenAny(wakeups.WaitAsync(Topic, Turn, stoppingToken), wakeups.WaitAsync(LiveSessions.EndedTopic, Turn, stoppingToken)); }
+            // A limit that no target counts is met to the millisecond.
+            var wait = _next - time.GetUtcNow() is { } left && left < Turn ? left : Turn;
+            try { await news.WaitAsync(wait > TimeSpan.Zero ? wait : TimeSpan.FromMilliseconds(1), stoppingToken); }
             catch (OperationCanceledException) { return; }
             try { await TurnAsync(stoppingToken); }
             // Whatever it is: the next turn tries again, and the targets' own limits hold.
@@ -42,6 +46,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         var running = await store.AskAsync(PrivilegedStore.RunningAt([.. attached, .. policy.Now.Targets.Where(t => !PrivilegedPolicy.HasAgent(t.Value.Kind)).Select(t => t.Key)]), ct);
         var standing = await sessions.StandingOfAsync([.. running.SelectMany(s => new[] { s.Session, s.Second?.SignIn }).OfType<SessionId>().Distinct()], ct);
         await EndDueAsync(running, standing, ct);
+        await CloseAsync([.. running.Where(s => s.State == "ending" && !s.HasAgent)]);
         foreach (var session in running.Where(s => s is { State: "open", Second: not null })) await TellWatchedAsync(session, session.Second!.SignIn is { } watching && standing[watching] == Standing.Live);
         foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent)) await OpenAsync(session, ct);
         foreach (var group in running.Where(s => s.State == "ending" && s.HasAgent && IsTime(s.Id, "end")).GroupBy(s => (s.Target, s.EndReason))) await EndAsync(group.Key.Target, [.. group.Select(s => s.Id)], group.Key.EndReason ?? "privileged.revoked");
@@ -62,10 +67,14 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     private async Task EndDueAsync(List<PrivilegedSession> running, IReadOnlyDictionary<SessionId, Standing> standing, CancellationToken ct)
     {
         var candidates = running.Where(s => s.State is "opening" or "open").ToList();
+        _next = null;
         if (candidates.Count == 0) return;
         // A stop covers also what was just beginning when it came.
         var stops = await store.AskAsync(EmergencyStop.Holding(), ct);
         var now = time.GetUtcNow();
+        _next = candidates.Where(s => !s.HasAgent && s.EndsAt > now).Min(s => (DateTimeOffset?)s.EndsAt);
+        // Permissions know their own end: transfers are judged before anything is written.
+        if (candidates.Exists(s => s.Kind == "files" && s.EndsAt <= now)) wakeups.WakeHere(FileDecisions.ChangedTopic);
         foreach (var group in candidates.GroupBy(s => Reason(s, standing, stops, now)).Where(g => g.Key is not null)) await EndAsync([.. group], group.Key!);
     }
 
@@ -90,21 +99,36 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         {
             var done = await work.QueryAsync($"update privileged.sessions set state = 'ending', asked_at = clock_timestamp(), end_reason = {reason} where id = any({ids}) and state in ('opening', 'open') returning id", r => r.GetString(0), CancellationToken.None);
             var entries = which.Where(s => done.Contains(s.Id)).Select(s => new Narrowed(TargetReports.Event(s, "privileged.order-end", HistoryOutcome.Ended, reason) with { Person = by ?? s.Person, Details = TargetReports.Details(s, ("why", why)) }, time.GetUtcNow())).ToList();
-            foreach (var permission in which.Where(s => !s.HasAgent && done.Contains(s.Id))) await EndPermissionAsync(work, permission, reason);
+            if (Permissions(which.Where(s => done.Contains(s.Id))) is { Count: > 0 } held) await files.EndAsync(work, held);
             return entries;
         });
         wakeups.Wake(Topic);
         return ended.Count;
     }
 
-    /// <summary>A permission ends with its row: transfers under way are cut by the file server, tokens are worth nothing.</summary>
-    private async Task EndPermissionAsync(UnitOfWork work, PrivilegedSession session, string reason)
+    /// <summary>What has no agent has ended with the order: transfers are cut by the file server, tokens are worth nothing. Every node tries; one records it.</summary>
+    private async Task CloseAsync(List<PrivilegedSession> ending)
     {
-        if (session.Kind == "files") await files.EndAsync(work, session.Id, session.Person, reason);
-        await work.ExecuteAsync($"update privileged.sessions set state = 'ended', over_at = clock_timestamp(), ended_at = clock_timestamp(), ended_in = 0, left_over = 0, found = '{{}}' where id = {session.Id}", CancellationToken.None);
-        work.Record(TargetReports.Event(session, "privileged.end", HistoryOutcome.Ended, reason), time.GetUtcNow());
-        work.Notify([session.Person], "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(reason), $"/privileged/{session.Id}", time.GetUtcNow());
+        if (ending.Count == 0) return;
+        await history.NarrowAsync(async work =>
+        {
+            var (ids, now) = (ending.Select(s => s.Id).ToArray(), time.GetUtcNow());
+            var done = await work.QueryAsync($"update privileged.sessions set state = 'ended', over_at = clock_timestamp(), ended_at = clock_timestamp(), ended_in = 0, left_over = 0, found = '{{}}' where id = any({ids}) and state = 'ending' returning id", r => r.GetString(0), CancellationToken.None);
+            var entries = new List<Narrowed>();
+            foreach (var group in ending.Where(s => done.Contains(s.Id)).GroupBy(s => s.EndReason ?? "privileged.revoked"))
+            {
+                if (Permissions(group) is { Count: > 0 } held) entries.AddRange(await files.EndedAsync(work, held, group.Key));
+                foreach (var session in group)
+                {
+                    entries.Add(new(TargetReports.Event(session, "privileged.end", HistoryOutcome.Ended, group.Key), now));
+                    work.Notify([session.Person], "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(group.Key), $"/privileged/{session.Id}", now);
+                }
+            }
+            return entries;
+        });
     }
+
+    private static List<(string Holder, PersonId Person)> Permissions(IEnumerable<PrivilegedSession> sessions) => [.. sessions.Where(s => s.Kind == "files").Select(s => (s.Id, s.Person))];
 
     private async Task EndAsync(string target, string[] ids, string reason)
     {

@@ -101,7 +101,8 @@ public class PrivilegedCity : BrokerHost
     internal Process Access(string program, string code, params string[] arguments)
     {
         var config = Path.Combine(DataDirectory, "access.json");
-        File.WriteAllText(config, JsonSerializer.Serialize(new { broker = Issuer, ca = Path.Combine(Place.Directory, "tls/ca.pem") }));
+        // Once: a helper of before may be reading it.
+        if (!File.Exists(config)) File.WriteAllText(config, JsonSerializer.Serialize(new { broker = Issuer, ca = Path.Combine(Place.Directory, "tls/ca.pem") }));
         var process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(Place.App("access"), "access.dll"), program, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["ACCESSBROKER_CONFIG"] = config } })!;
         process.StandardInput.WriteLine(code);
         process.StandardInput.Flush();
