@@ -5,7 +5,6 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using AccessBroker.Primitives;
-using AccessBroker.Tests.FileServer;
 using AccessBroker.Tests.Privileged;
 using AccessBroker.Tests.Support;
 using Scram = AccessBroker.Helper.Scram;
@@ -23,30 +22,9 @@ internal static class PrivilegedEnds
     /// <summary>What an operator has open: when it ended, and what makes its reader take the rest at once.</summary>
     private sealed record Client(Task<long> Ended, Action Hurry);
 
-    internal sealed class City : PrivilegedCity
+    internal sealed class City : PrivilegedFilesCity
     {
-        private FilesNginx? _files;
-        internal FilesNginx Files => _files ??= new(DataDirectory);
         protected override int Accounts => Many;
-        protected override IEnumerable<KeyValuePair<string, string>> Settings => Files.Settings;
-        protected override Task ArrangeAsync() => Files.StartAsync();
-        protected override async Task EndAsync()
-        {
-            await Files.StopAsync();
-            await base.EndAsync();
-        }
-
-        internal async Task EnterFilesAsync(ConsoleBrowser me)
-        {
-            var to = new Uri(Files.Origin + "/");
-            for (var hop = 0; hop < 4; hop++)
-            {
-                using var response = await me.Http.GetAsync(to);
-                if (response.Headers.Location is not { } next) return;
-                to = new Uri(to, next);
-            }
-        }
-
         protected override void ChangePolicies(string directory)
         {
             base.ChangePolicies(directory);

@@ -20,6 +20,8 @@ public sealed record ApprovalsPolicy : IPolicy
     public required TimeSpan RequestDue { get; init; }
     /// <summary>When an unfinished request ends, 1 d..180 d. Default 60 d.</summary>
     public required TimeSpan RequestExpires { get; init; }
+    /// <summary>When those who can approve are reminded, each time anew, 15 min..7 d; from the second time on with those who can appoint deputies. Default 4 h. <clause>MIC 1(1)⑤</clause></summary>
+    public TimeSpan RemindAfter { get; init; } = TimeSpan.FromHours(4);
     /// <summary>Each rule of <see cref="SeparationRule.Names"/>.</summary>
     public required Dictionary<string, SeparationPolicy> Separation { get; init; }
 
@@ -28,6 +30,7 @@ public sealed record ApprovalsPolicy : IPolicy
     [
         .. PolicyFiles.OutOfRange("request-due", RequestDue, TimeSpan.FromHours(1), TimeSpan.FromDays(30)),
         .. PolicyFiles.OutOfRange("request-expires", RequestExpires, TimeSpan.FromDays(1), TimeSpan.FromDays(180)),
+        .. PolicyFiles.OutOfRange("remind-after", RemindAfter, TimeSpan.FromMinutes(15), TimeSpan.FromDays(7)),
         .. SeparationRule.Names.Except(Separation.Keys).Select(n => $"separation.{n} is missing"),
         .. Separation.Keys.Except(SeparationRule.Names).Select(n => $"separation.{n} is no rule"),
         .. Separation.Where(s => s.Value.Unavoidable && s.Key is "contractor-decides" or "actor-reviews" or "locked-unlocks").Select(s => $"separation.{s.Key} must not be set aside (MIC 6.2(1)③(エ), 7.1注2; LCK-06)"),

@@ -10,7 +10,7 @@ internal static class ApprovalsSlice
     internal static void AddApprovals(this IServiceCollection services, string policyDirectory)
     {
         Policies.PolicyFiles.AddPolicy<ApprovalsPolicy>(services, policyDirectory, "approvals");
-        services.AddSingleton<Separation>().AddSingleton<RequestDesk>().AddSingleton<ReviewException>();
+        services.AddSingleton<Separation>().AddSingleton<RequestDesk>().AddSingleton<ApprovalLadder>().AddSingleton<ReviewException>();
         services.AddSingleton<ITaskSource, RequestTasks>().AddSingleton<IFieldOptions, PersonOptions>();
         services.AddSingleton<RequestClock>().AddHostedService(p => p.GetRequiredService<RequestClock>());
         services.AddSingleton(new Web.MenuEntry("申請する・申請の状況", "/requests", 20, []));

@@ -9,12 +9,15 @@ using Npgsql;
 
 namespace AccessBroker.Approvals;
 
-/// <summary>Overdue requests are told once; forgotten ones end.</summary>
-internal sealed partial class RequestClock(Store store, RequestDesk desk, Permissions permissions, Active<ApprovalsPolicy> policy, TimeProvider time, ILogger<RequestClock> log) : BackgroundService
+/// <summary>Approvers are reminded; overdue requests are told once; forgotten ones end.</summary>
+internal sealed partial class RequestClock(Store store, RequestDesk desk, ApprovalLadder ladder, Permissions permissions, Active<ApprovalsPolicy> policy, TimeProvider time, ILogger<RequestClock> log) : BackgroundService
 {
+    /// <summary>Ours.</summary>
+    private static readonly TimeSpan Turn = TimeSpan.FromSeconds(10);
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(30), time);
+        using var timer = new PeriodicTimer(Turn, time);
         while (await timer.WaitForNextTickAsync(stoppingToken))
         {
             try { await TurnAsync(stoppingToken); }
@@ -25,6 +28,8 @@ internal sealed partial class RequestClock(Store store, RequestDesk desk, Permis
     internal async Task TurnAsync(CancellationToken ct)
     {
         await using var work = await store.BeginAsync(ct);
+        await RequestStore.LockClockAsync(work, ct);
+        await ladder.RemindAsync(work, ct);
         var now = time.GetUtcNow();
         var overdue = await work.QueryAsync($"update approvals.requests set overdue_told = true where state in ('open', 'approved') and due_at < {now} and not overdue_told returning id, kind, reason, requested_by", r => (Id: r.GetInt64(0), Kind: r.GetString(1), Reason: r.GetString(2), By: r.GetString(3)), ct);
         foreach (var (id, kindName, reason, by) in overdue)

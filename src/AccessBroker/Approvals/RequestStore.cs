@@ -17,10 +17,16 @@ internal static class RequestStore
 
     internal static Task<Request?> LockAsync(UnitOfWork work, long id, CancellationToken ct) => work.AskAsync(Question.First($"select {Text(Columns)} from approvals.requests r where r.id = {id} for update", Read), ct);
 
+    /// <summary>One node at a time reminds and ends.</summary>
+    internal static Task<int> LockClockAsync(UnitOfWork work, CancellationToken ct) => work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('approvals.clock'))", ct);
+
     internal static Question<Request?> Find(long id) => Question.First($"select {Text(Columns)} from approvals.requests r where r.id = {id}", Read);
 
     /// <summary>Requests still under way, oldest first.</summary>
     internal static Question<List<Request>> Pending() => Question.All($"select {Text(Columns)} from approvals.requests r where r.state in ('open', 'approved') order by r.due_at, r.id limit 1000", Read);
+
+    /// <summary>How often its approvers were reminded, and when last.</summary>
+    internal static Question<(int Count, DateTimeOffset? Last)> RemindersOf(long id) => Question.All($"select reminders, reminded_at from approvals.requests where id = {id}", r => (r.GetInt32(0), r.IsDBNull(1) ? (DateTimeOffset?)null : r.GetFieldValue<DateTimeOffset>(1))).Select(rows => rows[0]);
 
     /// <summary>The latest requests, newest first; of one person's making when <paramref name="by"/> is given.</summary>
     internal static Question<List<Request>> Latest(PersonId? by, int count) => Question.All($"select {Text(Columns)} from approvals.requests r where {by} is null or r.requested_by = {by} order by r.id desc limit {count}", Read);

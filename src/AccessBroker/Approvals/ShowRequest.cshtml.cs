@@ -13,7 +13,7 @@ namespace AccessBroker.Approvals;
 
 /// <summary>One request: what it will do, who decides, and the buttons of whoever may press them.</summary>
 [Authorize, Audited("approvals.decide")]
-internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permissions permissions, IEnumerable<IFieldOptions> options, IConfirmation confirmation, TimeProvider time) : PageModel
+internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLadder ladder, Permissions permissions, IEnumerable<IFieldOptions> options, IConfirmation confirmation, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(64)] public string? Step { get; set; }
     /// <summary>The proof for the act that comes next; from the query after the sign-in for it.</summary>
@@ -102,13 +102,11 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, Permission
         if (request.State is "open" or "approved" or "done") Hint = await kind.HintAsync(work, request, ct);
         IsSeparated = MayExecute && await RequestTasks.NextAsync(desk, work, kind, request, may, ct) is null;
         var waiting = new List<(string, IReadOnlyList<string>)>();
-        foreach (var (label, operation) in request.State == "open" && kind.StepsOf(request).Count > 0 ? kind.StepsOf(request).Where(s => request.Decisions.All(d => d.Step != s.Name)).Select(s => (s.Label, s.Operation)) : ready && kind.IsExecuted ? [("実施", kind.ExecuteOperation)] : [])
-        {
-            var names = new List<string>();
-            foreach (var (holder, name) in await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(operation)], now), ct))
-                if ((holder != request.RequestedBy || (kind.RequesterMayExecute && operation == kind.ExecuteOperation)) && (operation == kind.ExecuteOperation ? !kind.NeedsSecondPerson || !request.Approvers.Contains(holder.Value) : await desk.LeavesExecutorAsync(work, kind, request, holder, ct))) names.Add(name);
-            waiting.Add((label, names));
-        }
+        var open = request.State == "open" ? kind.StepsOf(request).Where(s => request.Decisions.All(d => d.Step != s.Name)).ToList() : [];
+        // Steps that are taken one after the other wait for the same people.
+        foreach (var step in open) waiting.Add((step.Label, [.. (await ladder.WhoMayAsync(work, kind, request, open.First(s => s.Operation == step.Operation), ct)).Select(w => w.Name)]));
+        if (open.Count == 0 && ready && kind.IsExecuted)
+            waiting.Add(("実施", [.. (await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(kind.ExecuteOperation)], now), ct)).Where(h => (h.Id != request.RequestedBy || kind.RequesterMayExecute) && (kind.CarriedOutAs != Act.Work || h.Id == request.RequestedBy) && (!kind.NeedsSecondPerson || !request.Approvers.Contains(h.Id.Value))).Select(h => h.Name)]));
         Waiting = waiting;
         await store.ExecuteAsync(NoticeBox.Seen(me, $"/requests/{id}", now), ct);
         return null;

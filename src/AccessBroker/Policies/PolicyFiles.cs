@@ -14,6 +14,9 @@ public interface IPolicy
 {
     /// <summary>Every value out of range or contradicting another, in words with the offending value. Empty: valid.</summary>
     IEnumerable<string> Problems();
+
+    /// <summary>What a new version must not contain although stored ones may: they still load. Empty: nothing.</summary>
+    IEnumerable<string> Objections() => [];
 }
 
 /// <summary>A policy that cannot be used. Names the file and every problem; the broker does not start with it.</summary>

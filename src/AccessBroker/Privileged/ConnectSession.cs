@@ -40,7 +40,7 @@ internal sealed class ConnectSession(Store store, LiveSessions sessions, SshCert
         if (id is null || await work.AskAsync(PrivilegedStore.Lock(id), ct) is not { } session) return Unknown(address);
         // The code in other hands: it is burnt.
         if (session.Address != address) return await RefuseAsync(work, session, "privileged.elsewhere", "この接続コードは、作業を始めた端末でだけ使えます。", ct);
-        if (session.State != "open" || session.EndsAt <= time.GetUtcNow() || await sessions.FindAsync(work, session.Session, ct) is null) return await RefuseAsync(work, session, "privileged.not-open", "この特権作業は、実施中ではありません。", ct);
+        if (session.State != "open" || session.Left <= TimeSpan.Zero || await sessions.FindAsync(work, session.Session, ct) is null) return await RefuseAsync(work, session, "privileged.not-open", "この特権作業は、実施中ではありません。", ct);
         if (session.Second is { Present: null }) return await RefuseAsync(work, session, "privileged.no-witness", "二人作業です。立会人が見ている間だけ接続できます。", ct);
         return session.Kind == "ssh" ? await CertifyAsync(work, session, asked.PublicKey ?? "", ct) : await AdmitAsync(work, session, asked.Verifier ?? "", ct);
     }

@@ -7,7 +7,7 @@ using AccessBroker.Sessions;
 namespace AccessBroker.Privileged;
 
 /// <summary>Privileged work inside a relying party: its tokens carry who works, on which request, by whose approval, and are worth nothing from the moment it ends. <clause>MIC 6.2(6)</clause></summary>
-internal sealed class OidcWork(Active<PrivilegedPolicy> policy, TimeProvider time) : IDetailedAuthorization
+internal sealed class OidcWork(Active<PrivilegedPolicy> policy) : IDetailedAuthorization
 {
     public async Task<DetailedGrant?> FindAsync(UnitOfWork work, LiveSession session, string client, string kindOfWork, CancellationToken ct) =>
         (await work.AskAsync(PrivilegedStore.OpenOf(session.Id), ct)).Find(s => s.Work == kindOfWork && policy.Now.Targets.GetValueOrDefault(s.Target)?.Client == client) is { } open ? Grant(open) : null;
@@ -17,7 +17,7 @@ internal sealed class OidcWork(Active<PrivilegedPolicy> policy, TimeProvider tim
     /// <summary>Null: it is over.</summary>
     private DetailedGrant? Grant(PrivilegedSession session)
     {
-        if (session is not { Kind: "oidc", State: "open" } || session.EndsAt <= time.GetUtcNow() || !policy.Now.Work.TryGetValue(session.Work, out var rules)) return null;
+        if (session is not { Kind: "oidc", State: "open" } || session.Left <= TimeSpan.Zero || !policy.Now.Work.TryGetValue(session.Work, out var rules)) return null;
         var details = new JsonObject { ["type"] = IDetailedAuthorization.Type, ["work"] = session.Work, ["actions"] = Array(rules.Actions), ["identifier"] = session.Id, ["ends_at"] = session.EndsAt.ToUnixTimeSeconds(), ["request"] = session.Request, ["ticket"] = session.Ticket, ["approved_by"] = Array(session.Approvers) };
         var actor = new JsonObject { ["sub"] = session.Person.Value };
         return new(session.Id, session.EndsAt, details, actor);

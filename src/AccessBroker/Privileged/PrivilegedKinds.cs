@@ -54,6 +54,7 @@ internal sealed class SessionKind(Active<PrivilegedPolicy> policy, Permissions p
         if (fields["at"].Length > 0 && fields["from"].Length == 0) return "開始時刻を決めるときは、開始日も選んでください。";
         if (fields["from"].Length > 0 && fields["at"].Length == 0 && fields["until"].Length == 0) return "開始日を決めるときは、開始時刻も書いてください。";
         var start = Start(fields);
+        if (Contract.Problem(policy.Now, may.Person, fields["work"], null, start ?? time.GetUtcNow(), (start ?? time.GetUtcNow()) + length) is { } outside) return outside.Sentence;
         if (fields["from"].Length > 0 && start is null) return "開始時刻は、13:30 のように書いてください。";
         if (start < time.GetUtcNow() && fields["until"].Length == 0) return "開始は、いまより後にしてください。";
         if (start > time.GetUtcNow() + policy.Now.RequestValid) return $"開始は、いまから {policy.Now.RequestValid.TotalDays:0} 日以内にしてください(方針 request-valid)。";
@@ -138,7 +139,7 @@ internal sealed class SessionKind(Active<PrivilegedPolicy> policy, Permissions p
 }
 
 /// <summary>More time for a session that runs: approved like the session, and never beyond what the policy allows from its start. <clause>MIC 6.2(6)</clause></summary>
-internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, FilePermissions.TemporaryGrants files, Wakeups wakeups, TimeProvider time) : RequestKind
+internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, Permissions permissions, FilePermissions.TemporaryGrants files, Wakeups wakeups, TimeProvider time) : RequestKind
 {
     public override string Name => "privileged.extend";
     public override string Title => "特権作業の延長";
@@ -164,6 +165,7 @@ internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, FilePermission
         if (await work.AskAsync(PrivilegedStore.Lock(fields["session"]), ct) is not { State: "open", IsEmergency: false } session || session.EndsAt <= time.GetUtcNow()) return (null, "この特権作業は、実施中ではありません。");
         if (policy.Now.Work.GetValueOrDefault(session.Work)?.TwoPerson == true && session.Second is null) return (session, "二人作業の例外で始めた作業は延長できません。");
         if (SessionKind.Length(fields) is not { } length) return (session, "延長する長さは、1以上の分数で書いてください。");
+        if ((await permissions.OfAsync(work, session.Person, ct)).Person is { } worker && Contract.Problem(policy.Now, worker, session.Work, session.Terminal, session.StartedAt, session.EndsAt + length) is { } outside) return (session, outside.Sentence);
         return (session, await policy.RulesNowAsync(work, session.Work, time.GetUtcNow(), ct) is { } rules && session.EndsAt + length - session.StartedAt <= rules.Longest ? rules.IsOutsideHours(session.StartedAt, session.EndsAt + length - session.StartedAt) ? $"「{rules.Name}」を行えるのは {rules.HoursInWords} です(方針 work.{session.Work}.hours)。" : null : $"開始からの長さは、最長 {policy.Now.Work.GetValueOrDefault(session.Work)?.Longest.TotalMinutes:0} 分です(方針 work.{session.Work}.longest)。");
     }
 

@@ -10,6 +10,8 @@ public sealed record Target
     public required string Name { get; init; }
     /// <summary>ssh, postgres, files or oidc.</summary>
     public required string Kind { get; init; }
+    /// <summary>Workers of an approved subcontractor may work here. Default: no. <clause>INA 第24(2)</clause></summary>
+    public bool Subcontracting { get; init; }
     /// <summary>oidc: the relying party's client_id. Default: none.</summary>
     public string Client { get; init; } = "";
 }
@@ -119,12 +121,21 @@ public sealed record PrivilegedPolicy : IPolicy
     public required Dictionary<string, Target> Targets { get; init; }
     /// <summary>By id.</summary>
     public required Dictionary<string, Work> Work { get; init; }
+    /// <summary>By id. Default: none, and no contractor does privileged work.</summary>
+    public Dictionary<string, Contract> Contracts { get; init; } = [];
 
     /// <summary>An agent opens and ends what is done there; else the broker's word alone does.</summary>
     internal static bool HasAgent(string? kind) => kind is "ssh" or "postgres";
 
     /// <summary>The kind of a target; null: there is none.</summary>
     public string? KindOf(string target) => Targets.GetValueOrDefault(target)?.Kind;
+
+    /// <summary>What needs two people must not be reachable by one of them through other work on the same target. <clause>MIC 6.1(4)③</clause></summary>
+    public IEnumerable<string> Objections() =>
+        from two in Work.Where(w => w.Value.TwoPerson)
+        from one in Work.Where(w => !w.Value.TwoPerson && w.Value.Target == two.Value.Target && w.Value.Requesters.Intersect(two.Value.Requesters).Any())
+        from shared in two.Value.Commands.Intersect(one.Value.Commands).Concat(two.Value.DatabaseRoles.Intersect(one.Value.DatabaseRoles))
+        select $"work.{one.Key} lets one person do what work.{two.Key} reserves for two (MIC 6.1(4)③): {shared}";
 
     /// <inheritdoc/>
     public IEnumerable<string> Problems() =>
@@ -143,5 +154,6 @@ public sealed record PrivilegedPolicy : IPolicy
         .. Targets.Where(t => (t.Value.Kind == "oidc") != (t.Value.Client.Length > 0)).Select(t => $"targets.{t.Key}.client: the client_id of a relying party, for kind oidc only"),
         .. Work.Where(w => !Primitives.IdForm.Fits(w.Key)).Select(w => $"work: '{w.Key}' is no identifier"),
         .. Work.SelectMany(w => w.Value.Problems(w.Key, this)),
+        .. Contracts.SelectMany(c => c.Value.Problems(c.Key, this)),
     ];
 }

@@ -72,16 +72,16 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         // A stop covers also what was just beginning when it came.
         var stops = await store.AskAsync(EmergencyStop.Holding(), ct);
         var now = time.GetUtcNow();
-        _next = candidates.Where(s => !s.HasAgent && s.EndsAt > now).Min(s => (DateTimeOffset?)s.EndsAt);
+        _next = now + candidates.Where(s => !s.HasAgent && s.Left > TimeSpan.Zero).Min(s => (TimeSpan?)s.Left);
         // Permissions know their own end: transfers are judged before anything is written.
-        if (candidates.Exists(s => s.Kind == "files" && s.EndsAt <= now)) wakeups.WakeHere(FileDecisions.ChangedTopic);
+        if (candidates.Exists(s => s.Kind == "files" && s.Left <= TimeSpan.Zero)) wakeups.WakeHere(FileDecisions.ChangedTopic);
         foreach (var group in candidates.GroupBy(s => Reason(s, standing, stops, now)).Where(g => g.Key is not null)) await EndAsync([.. group], group.Key!);
     }
 
     /// <summary>Why it must end now; null: it need not.</summary>
     private string? Reason(PrivilegedSession session, IReadOnlyDictionary<SessionId, Standing> standing, List<Stop> stops, DateTimeOffset now)
     {
-        if (session.EndsAt <= now) return "privileged.limit";
+        if (session.Left <= TimeSpan.Zero) return "privileged.limit";
         if (standing[session.Session] == Standing.Over) return "privileged.session-over";
         if (stops.Exists(stop => stop.Covers(session))) return "privileged.emergency-stop";
         if (session.State == "opening" && session.StartedAt + OpenWithin < now) return "privileged.not-opened";
@@ -145,7 +145,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         {
             ["type"] = "open",
             ["session"] = session.Id,
-            ["left"] = (session.EndsAt - time.GetUtcNow()).TotalSeconds,
+            ["left"] = session.Left.TotalSeconds,
             ["ends"] = session.EndsAt.ToUnixTimeMilliseconds(),
             ["idle"] = rules.Idle.TotalSeconds,
             ["cutOff"] = policy.Now.CutOff.TotalSeconds,

@@ -35,7 +35,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
     }
 
     /// <summary>Everything that must be true now, in order; the first that is not ends it.</summary>
-    private sealed record Judged(Request Request, Work Rules, ValidPerson Person, DateTimeOffset Now);
+    private sealed record Judged(Request Request, Work Rules, ValidPerson Person, TerminalId Terminal, DateTimeOffset Now);
     private IReadOnlyList<Func<Judged, (string Code, string Sentence)?>> Checks =>
     [
         j => clock.IsExact ? null : ("privileged.clock-not-exact", "時計が合っていないため、特権作業を始められません。"),
@@ -44,6 +44,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         j => SessionKind.Length(j.Request.Fields) is { } length && length <= j.Rules.Longest ? null : ("privileged.too-long", $"この作業は最長 {j.Rules.Longest.TotalMinutes:0} 分です。申請し直してください。"),
         j => SessionKind.Start(j.Request.Fields) is { } start && start > j.Now ? ("privileged.too-early", $"開始は {JapaneseTime.InWords(start)} からです。") : null,
         j => StartBy(j.Request) is { } by && by < j.Now ? ("privileged.too-late", "始められる期限を過ぎました。申請し直してください。") : null,
+        j => Contract.Problem(policy.Now, j.Person, j.Request["work"], j.Terminal, j.Now, j.Now + SessionKind.Length(j.Request.Fields)!.Value),
         j => j.Person.IsContractor && j.Request["instructedBy"].Length == 0 ? ("privileged.not-instructed", "委託先の方の作業には、管理者の指示が必要です。") : null,
         j => j.Person.IsContractor && !PrivilegedPolicy.HasAgent(policy.Now.KindOf(j.Rules.Target)) ? ("privileged.contractor-files", "委託先の方の作業は二人で行うため、ファイルの作業は始められません。") : null,
         j => SessionKind.Length(j.Request.Fields) is { } length && j.Rules.IsOutsideHours(j.Now, length) ? ("privileged.outside-hours", $"この作業を行えるのは {j.Rules.HoursInWords} です。{NextInWords(j.Rules, j.Now, length)}") : null,
@@ -71,7 +72,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         };
         if (request.Kind != "privileged.session" || request.RequestedBy != by) return new Outcome.NotPermitted();
         var kind = desk.Kind(request.Kind)!;
-        if (await ProblemAsync(work, kind, request, by, ct) is { } problem) return await RefuseAsync(work, request, by, session, problem, ct);
+        if (await ProblemAsync(work, kind, request, by, session.Terminal, ct) is { } problem) return await RefuseAsync(work, request, by, session, problem, ct);
         var (occurrence, untimely) = await OccurrenceAsync(work, request, ct);
         if (untimely is { } late) return await RefuseAsync(work, request, by, session, late, ct);
         var operation = Operation(request);
@@ -91,12 +92,12 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         return (day, await work.AskAsync(PrivilegedStore.HasOccurred(request.Id, day), ct) ? ("privileged.already-done", "この時間帯の分は、もう始めました。次の時間帯に始められます。") : null);
     }
 
-    private async Task<(string, string)?> ProblemAsync(UnitOfWork work, RequestKind kind, Request request, PersonId by, CancellationToken ct)
+    private async Task<(string, string)?> ProblemAsync(UnitOfWork work, RequestKind kind, Request request, PersonId by, TerminalId terminal, CancellationToken ct)
     {
         if (await policy.RulesNowAsync(work, request["work"], time.GetUtcNow(), ct) is not { } rules) return ("privileged.rules-changed", "この作業は、方針からなくなりました。");
         var may = await permissions.OfAsync(work, by, ct);
         if (may.Person is null) return ("privileged.not-eligible", "いまの役割では、この作業を行えません。");
-        foreach (var check in Checks) if (check(new(request, rules, may.Person, time.GetUtcNow())) is { } problem) return problem;
+        foreach (var check in Checks) if (check(new(request, rules, may.Person, terminal, time.GetUtcNow())) is { } problem) return problem;
         if (!await ApprovalSignatures.CoverAsync(work, kind, request, ct) || !await AreTheirsAsync(work, request, ct)) return ("privileged.approvals-do-not-hold", "承認の署名が、申請の内容と合いません。申請し直してください。");
         return await StoppedAsync(work, by, rules.Target, request["work"], ct);
     }

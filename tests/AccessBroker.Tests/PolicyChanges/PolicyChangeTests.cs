@@ -74,8 +74,8 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
         await Assert.ThrowsAsync<Npgsql.PostgresException>(() => broker.SqlAsync($"delete from policy_changes.versions where id = {version}", asServer: true));
     }
 
-    [Theory, Trait("Requirement", "LCK-03"), Trait("Requirement", "IDN-20"), Trait("Requirement", "PWD-08")]
-    [InlineData("lockout", "operator-at-terminal: { failures: 2, window: 30m }", "operator-at-terminal: { failures: 9, window: 30m }", "LCK-03"), InlineData("assurance", "methods: [card]\n", "methods: [card, password]\n", "IDN-20"), InlineData("sessions", "lease: 5s", "lease: forever", "no duration"), InlineData("assurance", "clients: {}", "clients:", "assurance.yaml"), InlineData("assurance", "methods: [card, passkey]\n  max-age", "methods: [passkey]\n  max-age", "must hold card")]
+    [Theory, Trait("Requirement", "LCK-03"), Trait("Requirement", "PRV-05"), Trait("Requirement", "IDN-20"), Trait("Requirement", "PWD-08")]
+    [InlineData("lockout", "operator-at-terminal: { failures: 2, window: 30m }", "operator-at-terminal: { failures: 9, window: 30m }", "LCK-03"), InlineData("assurance", "methods: [card]\n", "methods: [card, password]\n", "IDN-20"), InlineData("sessions", "lease: 5s", "lease: forever", "no duration"), InlineData("assurance", "clients: {}", "clients:", "assurance.yaml"), InlineData("assurance", "methods: [card, passkey]\n  max-age", "methods: [passkey]\n  max-age", "must hold card"), InlineData("privileged", "/usr/bin/systemctl status juki", "/usr/bin/systemctl restart juki", "MIC 6.1(4)③")]
     public async Task A_weakened_or_broken_proposal_is_refused_with_the_requirement(string name, string from, string to, string said)
     {
         using var administrator = await AsAsync("admin");

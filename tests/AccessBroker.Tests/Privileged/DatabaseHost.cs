@@ -5,7 +5,7 @@ using AccessBroker.Tests.Support;
 namespace AccessBroker.Tests.Privileged;
 
 /// <summary>A PostgreSQL server of its own, with passwords over TCP as a city has it, and the agent beside it with its narrow login.</summary>
-internal sealed class DatabaseHost(BrokerHost broker, string target)
+internal sealed class DatabaseHost(PrivilegedCity broker, string target)
 {
     private const string Bin = "/usr/lib/postgresql/15/bin/";
     private readonly string _data = Path.Combine(broker.DataDirectory, "target-" + target), _run = $"/run/ab-{broker.DatabaseName[..9]}-{target}";
@@ -25,7 +25,7 @@ internal sealed class DatabaseHost(BrokerHost broker, string target)
         var config = Path.Combine(_data, "target.json");
         await File.WriteAllTextAsync(config, JsonSerializer.Serialize(new
         {
-            broker = $"https://localhost:{broker.TerminalsPort}",
+            broker = $"https://localhost:{broker.PortForTargets}",
             brokerCa = Path.Combine(Place.Directory, "tls/ca.pem"),
             dataDirectory = Path.Combine(_data, "agent"),
             rightsEverySeconds = 1,
@@ -33,7 +33,9 @@ internal sealed class DatabaseHost(BrokerHost broker, string target)
         }));
         var program = Path.Combine(Place.App("target"), "AccessBroker.TargetAgent.dll");
         await Place.RunAsync("dotnet", [program, "enrol", "--config", config], input: await SshHost.CodeAsync(broker, target) + "\n");
-        _agent = Process.Start(new ProcessStartInfo("dotnet", [program, "run", "--config", config]) { RedirectStandardError = true })!;
+        var start = new ProcessStartInfo("dotnet", [program, "run", "--config", config]) { RedirectStandardError = true };
+        Node.SetClock(start, broker.ClockOfTargets);
+        _agent = Process.Start(start)!;
         _agent.ErrorDataReceived += (_, line) => { lock (_log) _log.AppendLine(line.Data); };
         _agent.BeginErrorReadLine();
         await Eventually.TrueAsync(async () => await broker.SqlAsync($"select count(*) from privileged.agents where target = '{target}' and revoked_at is null and seen_at is not null") is ["1"], "the agent is attached", 20);

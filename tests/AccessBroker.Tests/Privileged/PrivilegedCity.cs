@@ -13,6 +13,10 @@ public class PrivilegedCity : BrokerHost
     private DatabaseHost? _database;
     internal SshHost Host => _host ??= new(this, "app", Accounts);
     protected virtual int Accounts => 6;
+    /// <summary>Where the targets' agents reach the broker.</summary>
+    internal virtual int PortForTargets => TerminalsPort;
+    /// <summary>A clock of their own for the targets' agents, as for a node. Default: the machine's.</summary>
+    internal virtual string? ClockOfTargets => null;
 
     internal const string Policy = """
         request-valid: 7d

@@ -78,6 +78,38 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
     }
 
     /// <summary>The CISO permits it, for a time, with what is done instead; then the rule holds again.</summary>
+    /// <summary>An approver who is not there: who else can is said and reminded; then whoever appoints deputies is told. Time alone approves nothing.</summary>
+    [Fact, Trait("Requirement", "PRV-10")]
+    public async Task When_approvers_are_absent_others_are_called_and_nothing_is_approved()
+    {
+        Task<List<string>> EventsAsync(long id) => broker.SqlAsync($"select (details->>'able' <> '') || ' ' || (details->>'appointing' <> '') from history.events where operation = 'approvals.remind' and details->>'request' = '{id}' order by id");
+        using var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "admin");
+        var request = await PrivilegedCity.AskAsync(me);
+        var boss = (await broker.SqlAsync("select n.name from people.names n join people.posts p using (person) where p.role = 'security-chief' and p.valid_until is null limit 1"))[0];
+        var own = (await broker.SqlAsync("select name from people.names where person = 'p-9001' limit 1"))[0];
+        var page = (await me.GetAsync($"/requests/{request}")).Page;
+        var waiting = page[page.IndexOf("次に処理できる人", StringComparison.Ordinal)..].Split("</dd>")[0];
+        Assert.Contains(boss, waiting, StringComparison.Ordinal);
+        Assert.DoesNotContain(own, waiting, StringComparison.Ordinal);
+        await broker.SqlAsync($"update approvals.requests set requested_at = now() - interval '5 hours' where id = {request}");
+        await Eventually.TrueAsync(async () => await EventsAsync(request) is ["true false"], "those who can approve are reminded", 25);
+        await broker.SqlAsync($"update approvals.requests set reminded_at = now() - interval '5 hours' where id = {request}");
+        await Eventually.TrueAsync(async () => await EventsAsync(request) is ["true false", "true true"], "then those who can appoint a deputy", 25);
+        Assert.NotEmpty(await broker.SqlAsync($"select 1 from notices.notices where url = '/requests/{request}' and subject like 'まだ承認されていません%' and body like '%{boss}%' and person = 'p-9001'"));
+        Assert.Equal(["open"], await broker.SqlAsync($"select state from approvals.requests where id = {request}"));
+        // Nobody there at all: a deputy is called for at once.
+        var away = string.Join(",", await broker.SqlAsync("update people.posts set valid_until = now() where role in ('system-manager', 'security-chief') and valid_until is null returning ctid"));
+        try
+        {
+            var second = await PrivilegedCity.AskAsync(me);
+            await Eventually.TrueAsync(async () => await EventsAsync(second) is ["false true"], "nobody can approve", 25);
+            Assert.NotEmpty(await broker.SqlAsync("select 1 from notices.notices where url = '/requests/new/staff.deputy' and subject like '承認できる人がいない申請%' and person in (select person from people.posts where role = 'ciso')"));
+            Assert.Contains("代行者の指名か、役職の登録が必要です", (await me.GetAsync($"/requests/{second}")).Page, StringComparison.Ordinal);
+        }
+        finally { await broker.SqlAsync("update people.posts set valid_until = null where role in ('system-manager', 'security-chief') and valid_until > now() - interval '5 minutes'"); }
+        Assert.NotEqual("", away);
+    }
+
     [Fact, Trait("Requirement", "PRV-12")]
     public async Task An_exception_sets_a_rule_aside_until_its_day_and_no_longer()
     {

@@ -5,7 +5,7 @@ using AccessBroker.Tests.Support;
 namespace AccessBroker.Tests.Privileged;
 
 /// <summary>A host of its own: the stock sshd with the product's sample, and the agent as a process beside it, with a pool of real accounts.</summary>
-internal sealed class SshHost(BrokerHost broker, string target, int accounts)
+internal sealed class SshHost(PrivilegedCity broker, string target, int accounts)
 {
     private readonly string _data = Path.Combine(broker.DataDirectory, "target-" + target), _run = $"/run/ab-{broker.DatabaseName[..9]}-{target}";
     private readonly string _prefix = $"ab-{broker.DatabaseName[1..6]}-";
@@ -27,7 +27,7 @@ internal sealed class SshHost(BrokerHost broker, string target, int accounts)
         await Place.RunAsync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", Path.Combine(_data, "host")]);
         await File.WriteAllTextAsync(Config, JsonSerializer.Serialize(new
         {
-            broker = $"https://localhost:{broker.TerminalsPort}",
+            broker = $"https://localhost:{broker.PortForTargets}",
             brokerCa = Path.Combine(Place.Directory, "tls/ca.pem"),
             dataDirectory = Path.Combine(_data, "agent"),
             ssh = new { accounts = Accounts, host = "127.0.0.1", port = Port, hostKey = Path.Combine(_data, "host.pub"), runDirectory = _run },
@@ -65,7 +65,9 @@ internal sealed class SshHost(BrokerHost broker, string target, int accounts)
 
     internal async Task StartAgentAsync()
     {
-        _agent = Process.Start(new ProcessStartInfo("dotnet", [Program, "run", "--config", Config]) { RedirectStandardError = true })!;
+        var start = new ProcessStartInfo("dotnet", [Program, "run", "--config", Config]) { RedirectStandardError = true };
+        Node.SetClock(start, broker.ClockOfTargets);
+        _agent = Process.Start(start)!;
         _agent.ErrorDataReceived += (_, line) => { lock (_log) _log.AppendLine(line.Data); };
         _agent.BeginErrorReadLine();
         await AttachedAsync();

@@ -15,6 +15,9 @@ public sealed class TwoPersonTests(TwoPersonTests.City broker) : IClassFixture<T
               pair-look: { name: 二人での照会, target: db, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: false, instruction: false, two-person: true, database: work, database-roles: [narrow_pair] }
               plain: { name: 一人での保守, target: app, requesters: [administrator, system-staff], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: true, instruction: false }
               plain-files: { name: 一人での修復, target: documents, requesters: [administrator, system-staff], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: true, instruction: false, path: /公開, actions: [read] }
+              other: { name: 契約の外の保守, target: app, requesters: [system-staff], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: false, instruction: false }
+            contracts:
+              vendor: { name: 保守契約, from: "2026-04-01", until: "2099-03-31", people: [p-6001], work: [plain, plain-files], terminals: [t-01] }
 
             """);
     }
@@ -176,12 +179,12 @@ public sealed class TwoPersonTests(TwoPersonTests.City broker) : IClassFixture<T
         await (await broker.TerminalAsync("t-02")).AttachedAsync();
     }
 
-    [Fact, Trait("Requirement", "OUT-03"), Trait("Requirement", "OUT-04"), Trait("Requirement", "PRV-04")]
+    [Fact, Trait("Requirement", "OUT-02"), Trait("Requirement", "OUT-03"), Trait("Requirement", "OUT-04"), Trait("Requirement", "PRV-04")]
     public async Task A_contractor_works_on_instruction_and_in_twos_only()
     {
         await broker.SqlAsync("insert into people.posts (person, post, section, role, valid_from) values ('p-6001', '保守員', '委託先', 'system-staff', now() - interval '1 hour')");
         using var contractor = await ConsoleBrowser.SignInAsync(broker, _terminal, "contractor");
-        foreach (var (work, told) in ((string, string)[])[("plain", "指示が必要"), ("plain-files", "二人で行うため")])
+        foreach (var (work, told) in ((string, string)[])[("plain", "指示が必要"), ("plain-files", "二人で行うため"), ("other", "委託契約の範囲にありません")])
         {
             var (status, page, _) = await contractor.PostAsync("/requests/new/privileged.session", ("Reason", "保守の作業"), ("Given[plan]", "調べる"), ("Given[work]", work), ("Given[minutes]", "5"));
             Assert.True(status == HttpStatusCode.UnprocessableEntity && page.Contains(told, StringComparison.Ordinal), $"{work}: {status} {ConsoleBrowser.Notice(page)}");
@@ -189,12 +192,18 @@ public sealed class TwoPersonTests(TwoPersonTests.City broker) : IClassFixture<T
         Assert.DoesNotContain("一人での保守", (await contractor.GetAsync("/privileged/emergency")).Page, StringComparison.Ordinal);
         var request = await PrivilegedCity.AskAsync(contractor, "plain", 5, ("instructedBy", "p-9001"));
         await broker.ApproveAsync(request);
-        var (session, page2) = await PrivilegedCity.StartAsync(contractor, request);
+        // Not at another terminal than the contract's.
+        await _terminal.RemoveAsync();
+        using (var elsewhere = await OtherAsync("contractor"))
+            Assert.Contains("作業場所ではありません", (await elsewhere.PostAsync($"/privileged/start/{request}")).Page, StringComparison.Ordinal);
+        await (await broker.TerminalAsync("t-02")).RemoveAsync();
+        using var again = await ConsoleBrowser.SignInAsync(broker, _terminal, "contractor");
+        var (session, page2) = await PrivilegedCity.StartAsync(again, request);
         Assert.True(session is not null, ConsoleBrowser.Notice(page2));
         await broker.StateAsync(session!, "open");
         Assert.Equal(["True"], await broker.SqlAsync($"select two_person from privileged.sessions where id = '{session}'"));
-        Assert.Equal(HttpStatusCode.UnprocessableEntity, (await contractor.PostAsync($"/privileged/{session}?handler=code")).Status);
-        await contractor.PostAsync($"/privileged/{session}?handler=end");
+        Assert.Equal(HttpStatusCode.UnprocessableEntity, (await again.PostAsync($"/privileged/{session}?handler=code")).Status);
+        await again.PostAsync($"/privileged/{session}?handler=end");
         await broker.StateAsync(session!, "ended");
         await broker.SqlAsync("delete from people.posts where person = 'p-6001' and post = '保守員'");
     }

@@ -22,20 +22,24 @@ internal sealed class Node(string name, Func<Dictionary<string, string>> environ
         start.ArgumentList.Add(Path.Combine(Place.App("broker"), "AccessBroker.dll"));
         start.ArgumentList.Add("serve");
         foreach (var (key, value) in environment()) start.Environment[key] = value;
-        if (clock is not null)
-        {
-            ForgetDeadClocks();
-            start.Environment["LD_PRELOAD"] = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-            start.Environment["FAKETIME_TIMESTAMP_FILE"] = clock;
-            start.Environment["FAKETIME_CACHE_DURATION"] = "1";
-            start.Environment["DONT_FAKE_MONOTONIC"] = "1";
-            start.Environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1";
-        }
+        SetClock(start, clock);
         _process = Process.Start(start)!;
         _process.OutputDataReceived += (_, line) => { lock (_log) _log.AppendLine(line.Data); };
         _process.ErrorDataReceived += (_, line) => { lock (_log) _log.AppendLine(line.Data); };
         _process.BeginOutputReadLine();
         _process.BeginErrorReadLine();
+    }
+
+    /// <summary>Gives a process that is yet to start the clock of a file; null: the machine's.</summary>
+    internal static void SetClock(ProcessStartInfo start, string? clock)
+    {
+        if (clock is null) return;
+        ForgetDeadClocks();
+        start.Environment["LD_PRELOAD"] = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+        start.Environment["FAKETIME_TIMESTAMP_FILE"] = clock;
+        start.Environment["FAKETIME_CACHE_DURATION"] = "1";
+        start.Environment["DONT_FAKE_MONOTONIC"] = "1";
+        start.Environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1";
     }
 
     /// <summary>How a process that has ended did so: its exit code and all it said.</summary>
