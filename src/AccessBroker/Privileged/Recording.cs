@@ -20,26 +20,34 @@ internal sealed record RecordedLine(double Seconds, string Text, string? Command
 /// <summary>Reads asciicast v2 (https://docs.asciinema.org/manual/asciicast/v2/) as text that can attack nobody: no control character survives.</summary>
 internal static class Recording
 {
-    /// <summary>Ours: 32 MB of a recording on one page.</summary>
+    /// <summary>Ours: a recording is read in parts of about 32 MB.</summary>
     internal const long MostBytes = 32_000_000;
 
-    internal static Question<List<Chunk>> ChunksOf(string session) => Question.All($"select number, data, chain from (select c.*, sum(length(data)) over (order by number) as so_far from privileged.chunks c where session = {session}) c where so_far <= {MostBytes} order by number", Read);
+    /// <summary>One part, from 1; empty: there is no such part.</summary>
+    internal static Question<List<Chunk>> ChunksOf(string session, int part) => Question.All($"""
+        select number, data, chain from (select c.*, floor((sum(length(data)) over (order by number) - length(data)) / {MostBytes}) as part from privileged.chunks c where session = {session}) c where part = {part - 1} order by number
+        """, Read);
+
+    /// <summary>The chunk before one, which its chain rests on; null: there is none.</summary>
+    internal static Question<Chunk?> ChunkBefore(string session, int number) => Question.First($"select number, ''::bytea, chain from privileged.chunks where session = {session} and number < {number} order by number desc limit 1", Read);
 
     /// <summary>What has come since: at most 200 chunks.</summary>
     internal static Question<List<Chunk>> ChunksAfter(string session, int number) => Question.All($"select number, data, chain from privileged.chunks where session = {session} and number > {number} order by number limit 200", Read);
 
-    /// <summary>Is there more than <see cref="ChunksOf"/> gives.</summary>
+    /// <summary>Is there more after a chunk.</summary>
     internal static Question<bool> IsLonger(string session, int number) => Question.Any($"select from privileged.chunks where session = {session} and number > {number}");
 
     private static Chunk Read(Npgsql.NpgsqlDataReader r) => new(r.GetInt32(0), r.GetFieldValue<byte[]>(1), r.GetFieldValue<byte[]>(2));
 
     /// <summary>The first chunk that is missing or does not fit; null: all do.</summary>
-    internal static int? FirstBroken(IReadOnlyList<Chunk> chunks)
+    /// <param name="before">The chunk before the first of these; null: they begin the recording.</param>
+    internal static int? FirstBroken(IReadOnlyList<Chunk> chunks, Chunk? before = null)
     {
-        var former = new byte[32];
+        var (former, number) = (before?.Chain ?? new byte[32], before?.Number ?? 0);
         for (var i = 0; i < chunks.Count; i++)
         {
-            if (chunks[i].Number != i + 1 || !SHA256.HashData([.. former, .. chunks[i].Data]).AsSpan().SequenceEqual(chunks[i].Chain)) return i + 1;
+            number++;
+            if (chunks[i].Number != number || !SHA256.HashData([.. former, .. chunks[i].Data]).AsSpan().SequenceEqual(chunks[i].Chain)) return number;
             former = chunks[i].Chain;
         }
         return null;

@@ -110,6 +110,35 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         Assert.NotEqual("", away);
     }
 
+    /// <summary>Nothing hides behind its length: 60 MB are read in parts, each checked against the one before.</summary>
+    [Fact, Trait("Requirement", "PRV-07")]
+    public async Task A_long_recording_is_read_to_its_end()
+    {
+        using var chief = await ConsoleBrowser.SignInAsync(broker, _terminal, "boss");
+        await broker.SqlAsync("""
+            insert into privileged.sessions (id, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, ended_at, over_at, end_reason)
+            select 'ps11111111111111111111', 'maintain', 'app', 'ssh', s.person, s.card, s.terminal, s.id, s.address, 'x', '', '{}', now(), now(), 'ended', now(), now(), 'privileged.limit' from sessions.sessions s where s.ended_at is null limit 1;
+            with recursive d (number, data) as (select n, convert_to('[' || n || '.5,"o","' || case when n = 3 then 'deep-inside' else 'plain' end || repeat('x', 80) || '\\n"]' || E'\n', 'utf8') from generate_series(1, 3) n),
+              big as (select number, convert_to(repeat(convert_from(data, 'utf8'), 200000), 'utf8') as data from d),
+              chained (number, data, chain) as (select number, data, sha256(decode(repeat('00', 32), 'hex') || data) from big where number = 1 union all select b.number, b.data, sha256(c.chain || b.data) from big b join chained c on b.number = c.number + 1)
+            insert into privileged.chunks (session, number, data, chain) select 'ps11111111111111111111', number, data, chain from chained
+            """);
+        async Task<string> PageAsync(string query) => (await chief.GetAsync($"/privileged/ps11111111111111111111/recording{query}")).Page;
+        var first = await PageAsync("");
+        Assert.Contains("plainxxx", first, StringComparison.Ordinal);
+        Assert.Contains("part=1&skip=5000", first, StringComparison.Ordinal);
+        Assert.Contains("part=2&skip=0", await PageAsync("?part=1&skip=399000"), StringComparison.Ordinal);
+        var second = await PageAsync("?part=2");
+        Assert.Contains("deep-inside", second, StringComparison.Ordinal);
+        Assert.DoesNotContain("欠けたところ", second, StringComparison.Ordinal);
+        Assert.DoesNotContain("part=3", await PageAsync("?part=2&skip=199000"), StringComparison.Ordinal);
+        Assert.Contains("ありません。", await PageAsync("?part=3"), StringComparison.Ordinal);
+        Assert.Equal(HttpStatusCode.NotFound, (await chief.GetAsync("/privileged/ps11111111111111111111/recording?part=0")).Status);
+        await broker.SqlAsync("delete from privileged.chunks where session = 'ps11111111111111111111' and number = 2");
+        Assert.Contains("合わないところがあります: 2", await PageAsync("?part=1") + await PageAsync("?part=2"), StringComparison.Ordinal);
+        await broker.SqlAsync("delete from privileged.chunks where session = 'ps11111111111111111111'; delete from privileged.looks where session = 'ps11111111111111111111'; delete from privileged.sessions where id = 'ps11111111111111111111'");
+    }
+
     [Fact, Trait("Requirement", "PRV-12")]
     public async Task An_exception_sets_a_rule_aside_until_its_day_and_no_longer()
     {
