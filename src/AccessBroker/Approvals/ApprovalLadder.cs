@@ -12,11 +12,8 @@ namespace AccessBroker.Approvals;
 /// When an approver is absent: who else can approve now, deputies among them; they are reminded; then, or at once when there is nobody, those are told who
 /// can appoint a deputy. Nothing is ever approved by time passing. <clause>MIC 1(1)⑤, 6.2(1)③</clause>
 /// </summary>
-internal sealed class ApprovalLadder(RequestDesk desk, Permissions permissions, Active<ApprovalsPolicy> policy, TimeProvider time)
+internal sealed class ApprovalLadder(Store store, RequestDesk desk, Permissions permissions, Active<ApprovalsPolicy> policy, TimeProvider time)
 {
-    /// <summary>Ours: some turns of the clock.</summary>
-    private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(60);
-
     /// <summary>Who could give this yes at this moment, by name: with the operation, by the kind's own rules, and by no rule of separation kept from it.</summary>
     internal async Task<IReadOnlyList<(PersonId Id, string Name)>> WhoMayAsync(UnitOfWork work, RequestKind kind, Request request, ApprovalStep step, CancellationToken ct)
     {
@@ -30,31 +27,35 @@ internal sealed class ApprovalLadder(RequestDesk desk, Permissions permissions, 
         return able;
     }
 
-    /// <summary>Open requests that have waited for another <see cref="ApprovalsPolicy.RemindAfter"/>, or that nobody can approve.</summary>
-    internal async Task RemindAsync(UnitOfWork work, CancellationToken ct)
+    /// <summary>Looks for the next approvers of what is new, and reminds those of what has waited; each request by itself, so that none keeps another waiting.</summary>
+    internal async Task RemindAsync(CancellationToken ct)
     {
-        var now = time.GetUtcNow();
-        foreach (var request in (await work.AskAsync(RequestStore.Pending(), ct)).Where(r => r.State == "open"))
+        foreach (var (id, reminders, hasWaited) in await store.AskAsync(RequestStore.ToRemind(policy.Now.RemindAfter), ct))
         {
-            if (desk.Kind(request.Kind) is not { } kind || kind.StepsOf(request).FirstOrDefault(s => request.Decisions.All(d => d.Step != s.Name)) is not { } step || kind.ClosedToApproval(request, now) is not null) continue;
-            var (reminders, last) = await work.AskAsync(RequestStore.RemindersOf(request.Id), ct);
-            var due = (last ?? request.Decisions.Select(d => (DateTimeOffset?)d.At).Append(request.RequestedAt).Max()) + policy.Now.RemindAfter <= now;
-            // Looked at when it is new, then when it has waited.
-            if (!due && (reminders > 0 || request.RequestedAt < now - Fresh)) continue;
-            var able = await WhoMayAsync(work, kind, request, step, ct);
-            if (able.Count > 0 && !due) continue;
-            await RemindAsync(work, kind, request, able, first: reminders == 0, now, ct);
+            await using var work = await store.BeginAsync(ct);
+            // Another node may have been here meanwhile.
+            if (await RequestStore.LockAsync(work, id, ct) is not { State: "open" } request || !(await work.AskAsync(RequestStore.ToRemind(policy.Now.RemindAfter), ct)).Contains((id, reminders, hasWaited))) continue;
+            await work.ExecuteAsync($"update approvals.requests set looked_at = {request.Decisions.Count} where id = {id}", ct);
+            if (desk.Kind(request.Kind) is { } kind && kind.StepsOf(request).FirstOrDefault(s => request.Decisions.All(d => d.Step != s.Name)) is { } step && kind.ClosedToApproval(request, time.GetUtcNow()) is null && await kind.IsWantedAsync(work, request, ct))
+            {
+                var able = await WhoMayAsync(work, kind, request, step, ct);
+                if (hasWaited || able.Count == 0) await TellAsync(work, kind, request, able, reminders, ct);
+            }
+            // What nobody can decide or wants any more is not looked at again and again.
+            else if (hasWaited) await work.ExecuteAsync($"update approvals.requests set reminders = reminders + 1, reminded_at = clock_timestamp() where id = {id}", ct);
+            await work.CommitAsync(ct);
         }
     }
 
-    private async Task RemindAsync(UnitOfWork work, RequestKind kind, Request request, IReadOnlyList<(PersonId Id, string Name)> able, bool first, DateTimeOffset now, CancellationToken ct)
+    private async Task TellAsync(UnitOfWork work, RequestKind kind, Request request, IReadOnlyList<(PersonId Id, string Name)> able, int reminders, CancellationToken ct)
     {
-        var names = string.Join("、", able.Select(a => a.Name));
+        var (now, names) = (time.GetUtcNow(), string.Join("、", able.Select(a => a.Name)));
         work.Notify(able.Select(a => a.Id), $"承認を待っている申請があります: {kind.Title}", request.Reason, $"/requests/{request.Id}", now);
         work.Notify([request.RequestedBy], $"まだ承認されていません: {kind.Title}", able.Count > 0 ? $"いま承認できる人: {names}" : "いま承認できる人がいません。代行者を指名できる人に知らせました。", $"/requests/{request.Id}", now);
-        var appointing = able.Count == 0 || !first ? await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith("staff.approve-deputy").Concat(permissions.RolesWith("staff.request-deputy")).Distinct()], now), ct) : [];
-        work.Notify(appointing.Select(h => h.Id).Where(h => h != request.RequestedBy), able.Count == 0 ? $"承認できる人がいない申請があります: {kind.Title}" : $"承認が遅れている申請があります: {kind.Title}", $"{(able.Count == 0 ? "代行者の指名が必要です。" : $"いま承認できる人: {names}。不在のときは、代行者を指名してください。")}{request.Reason}", "/requests/new/staff.deputy", now);
+        // What it is about is not their business; that a deputy is needed is.
+        var appointing = able.Count == 0 || reminders > 0 ? await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith("staff.approve-deputy").Concat(permissions.RolesWith("staff.request-deputy")).Distinct()], now), ct) : [];
+        work.Notify(appointing.Select(h => h.Id).Where(h => h != request.RequestedBy), able.Count == 0 ? $"承認できる人がいない申請があります: {kind.Title}" : $"承認が遅れている申請があります: {kind.Title}", able.Count == 0 ? "代行者の指名が必要です。" : $"いま承認できる人: {names}。不在のときは、代行者を指名してください。", "/requests/new/staff.deputy", now);
         work.Record(new("approvals.remind", HistoryOutcome.Done) { Details = new Dictionary<string, string> { ["request"] = $"{request.Id}", ["able"] = string.Join(' ', able.Select(a => a.Id.Value)), ["appointing"] = string.Join(' ', appointing.Select(h => h.Id.Value)) } }, now);
-        await work.ExecuteAsync($"update approvals.requests set reminders = reminders + 1, reminded_at = {now} where id = {request.Id}", ct);
+        await work.ExecuteAsync($"update approvals.requests set reminders = reminders + 1, reminded_at = clock_timestamp() where id = {request.Id}", ct);
     }
 }

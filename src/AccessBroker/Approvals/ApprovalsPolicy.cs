@@ -20,7 +20,7 @@ public sealed record ApprovalsPolicy : IPolicy
     public required TimeSpan RequestDue { get; init; }
     /// <summary>When an unfinished request ends, 1 d..180 d. Default 60 d.</summary>
     public required TimeSpan RequestExpires { get; init; }
-    /// <summary>When those who can approve are reminded, each time anew, 15 min..7 d; from the second time on with those who can appoint deputies. Default 4 h. <clause>MIC 1(1)⑤</clause></summary>
+    /// <summary>When those who can approve are reminded, then after twice as long and so on, 15 min..7 d; from the second time on with those who can appoint deputies. Default 4 h. <clause>MIC 1(1)⑤</clause></summary>
     public TimeSpan RemindAfter { get; init; } = TimeSpan.FromHours(4);
     /// <summary>Each rule of <see cref="SeparationRule.Names"/>.</summary>
     public required Dictionary<string, SeparationPolicy> Separation { get; init; }

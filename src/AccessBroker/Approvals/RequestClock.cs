@@ -5,7 +5,6 @@ using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
-using Npgsql;
 
 namespace AccessBroker.Approvals;
 
@@ -21,15 +20,15 @@ internal sealed partial class RequestClock(Store store, RequestDesk desk, Approv
         while (await timer.WaitForNextTickAsync(stoppingToken))
         {
             try { await TurnAsync(stoppingToken); }
-            catch (NpgsqlException e) { Waiting(log, e.Message); }
+            // Whatever a stored request makes of it: the next turn tries again, and the node lives.
+            catch (Exception e) when (e is not OutOfMemoryException && !stoppingToken.IsCancellationRequested) { Waiting(log, e.Message); }
         }
     }
 
     internal async Task TurnAsync(CancellationToken ct)
     {
+        await ladder.RemindAsync(ct);
         await using var work = await store.BeginAsync(ct);
-        await RequestStore.LockClockAsync(work, ct);
-        await ladder.RemindAsync(work, ct);
         var now = time.GetUtcNow();
         var overdue = await work.QueryAsync($"update approvals.requests set overdue_told = true where state in ('open', 'approved') and due_at < {now} and not overdue_told returning id, kind, reason, requested_by", r => (Id: r.GetInt64(0), Kind: r.GetString(1), Reason: r.GetString(2), By: r.GetString(3)), ct);
         foreach (var (id, kindName, reason, by) in overdue)
@@ -47,6 +46,6 @@ internal sealed partial class RequestClock(Store store, RequestDesk desk, Approv
         await work.CommitAsync(ct);
     }
 
-    [LoggerMessage(LogLevel.Warning, "requests wait for the database: {Why}")]
+    [LoggerMessage(LogLevel.Warning, "requests wait: {Why}")]
     private static partial void Waiting(ILogger log, string why);
 }

@@ -133,6 +133,9 @@ public abstract class RequestKind
     /// <summary>Why nobody may say yes to it any more, in Japanese; null: they may. Default: nothing stands against it.</summary>
     public virtual string? ClosedToApproval(Request request, DateTimeOffset at) => null;
 
+    /// <summary>False when it has become pointless: nobody is reminded of it. Default: it is still wanted.</summary>
+    public virtual Task<bool> IsWantedAsync(UnitOfWork work, Request request, CancellationToken ct) => Task.FromResult(true);
+
     /// <summary>True when this person may give that yes beyond having the operation: the person responsible for that terminal, for example.</summary>
     public virtual Task<bool> MayApproveAsync(UnitOfWork work, Request request, ApprovalStep asked, MayDo may, CancellationToken ct) => Task.FromResult(may.Allows(asked.Operation));
 

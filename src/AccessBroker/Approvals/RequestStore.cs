@@ -17,16 +17,19 @@ internal static class RequestStore
 
     internal static Task<Request?> LockAsync(UnitOfWork work, long id, CancellationToken ct) => work.AskAsync(Question.First($"select {Text(Columns)} from approvals.requests r where r.id = {id} for update", Read), ct);
 
-    /// <summary>One node at a time reminds and ends.</summary>
-    internal static Task<int> LockClockAsync(UnitOfWork work, CancellationToken ct) => work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('approvals.clock'))", ct);
-
     internal static Question<Request?> Find(long id) => Question.First($"select {Text(Columns)} from approvals.requests r where r.id = {id}", Read);
 
     /// <summary>Requests still under way, oldest first.</summary>
     internal static Question<List<Request>> Pending() => Question.All($"select {Text(Columns)} from approvals.requests r where r.state in ('open', 'approved') order by r.due_at, r.id limit 1000", Read);
 
-    /// <summary>How often its approvers were reminded, and when last.</summary>
-    internal static Question<(int Count, DateTimeOffset? Last)> RemindersOf(long id) => Question.All($"select reminders, reminded_at from approvals.requests where id = {id}", r => (r.GetInt32(0), r.IsDBNull(1) ? (DateTimeOffset?)null : r.GetFieldValue<DateTimeOffset>(1))).Select(rows => rows[0]);
+    /// <summary>Open requests whose next approvers nobody has looked for yet, and those that have waited: the interval doubles with each reminder, up to 32 times. At most 20, the longest waiting first.</summary>
+    internal static Question<List<(long Id, int Reminders, bool HasWaited)>> ToRemind(TimeSpan after) => Question.All($"""
+        select * from (
+          select r.id, r.reminders, coalesce(r.reminded_at, greatest(r.requested_at, (select max(d.at) from approvals.decisions d where d.request = r.id))) + {after} * power(2, least(r.reminders, 5)) <= clock_timestamp() as waited,
+            r.looked_at <> (select count(*) from approvals.decisions d where d.request = r.id) as fresh
+          from approvals.requests r where r.state = 'open') r
+        where waited or fresh order by waited, id limit 20
+        """, r => (r.GetInt64(0), r.GetInt32(1), r.GetBoolean(2)));
 
     /// <summary>The latest requests, newest first; of one person's making when <paramref name="by"/> is given.</summary>
     internal static Question<List<Request>> Latest(PersonId? by, int count) => Question.All($"select {Text(Columns)} from approvals.requests r where {by} is null or r.requested_by = {by} order by r.id desc limit {count}", Read);

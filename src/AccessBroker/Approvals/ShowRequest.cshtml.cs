@@ -104,7 +104,12 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
         var waiting = new List<(string, IReadOnlyList<string>)>();
         var open = request.State == "open" ? kind.StepsOf(request).Where(s => request.Decisions.All(d => d.Step != s.Name)).ToList() : [];
         // Steps that are taken one after the other wait for the same people.
-        foreach (var step in open) waiting.Add((step.Label, [.. (await ladder.WhoMayAsync(work, kind, request, open.First(s => s.Operation == step.Operation), ct)).Select(w => w.Name)]));
+        var able = new Dictionary<string, IReadOnlyList<string>>();
+        foreach (var step in open)
+        {
+            if (!able.ContainsKey(step.Operation)) able[step.Operation] = [.. (await ladder.WhoMayAsync(work, kind, request, step, ct)).Select(w => w.Name)];
+            waiting.Add((step.Label, able[step.Operation]));
+        }
         if (open.Count == 0 && ready && kind.IsExecuted)
             waiting.Add(("実施", [.. (await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(kind.ExecuteOperation)], now), ct)).Where(h => (h.Id != request.RequestedBy || kind.RequesterMayExecute) && (kind.CarriedOutAs != Act.Work || h.Id == request.RequestedBy) && (!kind.NeedsSecondPerson || !request.Approvers.Contains(h.Id.Value))).Select(h => h.Name)]));
         Waiting = waiting;

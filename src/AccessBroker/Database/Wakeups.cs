@@ -65,8 +65,9 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
     public sealed class Listener(Wakeups wakeups) : IDisposable
     {
         private readonly SemaphoreSlim _woken = new(0, 1);
+        private bool _disposed;
 
-        internal void Wake() { lock (_woken) if (_woken.CurrentCount == 0) _woken.Release(); }
+        internal void Wake() { lock (_woken) if (!_disposed && _woken.CurrentCount == 0) _woken.Release(); }
 
         /// <summary>Returns when a topic was woken since the last wait, or <paramref name="limit"/> is over. The caller re-reads in both cases.</summary>
         public Task WaitAsync(TimeSpan limit, CancellationToken ct) => _woken.WaitAsync(limit, ct);
@@ -75,6 +76,7 @@ public sealed class Wakeups(string? redis) : IHostedService, IAsyncDisposable
         public void Dispose()
         {
             lock (wakeups._waiting) foreach (var (topic, all) in wakeups._listeners.ToList()) wakeups._listeners[topic] = [.. all.Where(l => l != this)];
+            lock (_woken) _disposed = true;
             _woken.Dispose();
         }
     }

@@ -128,7 +128,7 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         while (!stoppingToken.IsCancellationRequested)
         {
             try { await RefreshAsync(stoppingToken); }
-            catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { NotHeard(log, e.Message); }
+            catch (Exception e) when (e is not OutOfMemoryException && !stoppingToken.IsCancellationRequested) { NotHeard(log, e.Message); }
             try { await news.WaitAsync(Poll, stoppingToken); }
             catch (OperationCanceledException) { return; }
         }

@@ -29,29 +29,29 @@ public sealed class TemporaryGrants(FileDecisions decisions, Wakeups wakeups, Ti
     public async Task ExtendAsync(UnitOfWork work, string holder, PersonId person, DateTimeOffset until, CancellationToken ct)
     {
         var (subject, prefix) = ($"person:{person}", holder + ": ");
-        await work.ExecuteAsync($"update file_permissions.grants set valid_until = {until} where subject = {subject} and ended_at is null and starts_with(reason, {prefix})", ct);
+        await work.ExecuteAsync($"update file_permissions.grants set valid_until = {until} where subject = {subject} and not deny and request is null and ended_at is null and valid_until > clock_timestamp() and starts_with(reason, {prefix})", ct);
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
 
     /// <summary>Ends what belongs to these works, in the caller's unit of work; at this node at once, before the commit: transfers wait for no disk. The events of <see cref="EndedAsync"/> follow, in this one or the next.</summary>
     public async Task EndAsync(UnitOfWork work, IReadOnlyCollection<(string Holder, PersonId Person)> which)
     {
-        var now = time.GetUtcNow();
         var (prefixes, subjects) = Names(which);
         var ended = await work.QueryAsync($"""
-            update file_permissions.grants g set ended_at = {now}, ended_by = substr(g.subject, 8) from unnest({prefixes}, {subjects}) as w (prefix, subject)
-            where g.subject = w.subject and starts_with(g.reason, w.prefix) and g.ended_at is null and g.valid_until > {now} returning g.id, g.subject
+            update file_permissions.grants g set ended_at = least(clock_timestamp(), g.valid_until), ended_by = 'privileged' from unnest({prefixes}, {subjects}) as w (prefix, subject)
+            where g.subject = w.subject and starts_with(g.reason, w.prefix) and not g.deny and g.request is null and g.ended_at is null returning g.id, g.subject
             """, r => (Id: r.GetInt64(0), Person: PersonId.Parse(r.GetString(1)["person:".Length..])), CancellationToken.None);
         foreach (var group in ended.GroupBy(e => e.Person, e => e.Id)) decisions.Forget(group.Key, group.ToHashSet());
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
 
-    /// <summary>The events of their end, by <see cref="EndAsync"/> or by their time.</summary>
+    /// <summary>The events of their end by <see cref="EndAsync"/>.</summary>
     public async Task<List<Narrowed>> EndedAsync(UnitOfWork work, IReadOnlyCollection<(string Holder, PersonId Person)> which, string reason)
     {
         var (prefixes, subjects) = Names(which);
         return await work.QueryAsync($"""
             select g.id, w.prefix, w.subject from file_permissions.grants g join unnest({prefixes}, {subjects}) as w (prefix, subject) on g.subject = w.subject and starts_with(g.reason, w.prefix)
+            where not g.deny and g.request is null and g.ended_at is not null
             """, r => new Narrowed(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = PersonId.Parse(r.GetString(2)["person:".Length..]), Details = new Dictionary<string, string> { ["grant"] = r.GetInt64(0).ToString(CultureInfo.InvariantCulture), ["privileged"] = r.GetString(1)[..^2], ["why"] = reason } }, time.GetUtcNow()), CancellationToken.None);
     }
 

@@ -81,12 +81,12 @@ internal sealed partial class FileStreams(FileDecisions decisions, LiveSessions 
                 {
                     if (await decisions.DecideAsync(stream.Person, stream.Path, stream.Action, token).AsTask().WaitAsync(Patience, token) is { Allowed: false } decision) Cut(stream, $"files.{decision.Reason}");
                 }
-                catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { Cut(stream, "files.unsure"); }
+                catch (Exception e) when (e is not OutOfMemoryException && !token.IsCancellationRequested) { Cut(stream, "files.unsure"); }
             }
         });
         IReadOnlyDictionary<SessionId, Standing>? standing = null;
         try { standing = await sessions.StandingOfAsync([.. running.Select(s => s.Session).Distinct()], ct).WaitAsync(Patience, ct); }
-        catch (Exception e) when (e is NpgsqlException or TimeoutException or IUnavailable) { Unsure(log, e.Message); }
+        catch (Exception e) when (e is not OutOfMemoryException && !ct.IsCancellationRequested) { Unsure(log, e.Message); }
         foreach (var stream in running)
             if (standing is null || standing[stream.Session] == Standing.Unsure) Cut(stream, "files.unsure");
             else if (standing[stream.Session] == Standing.Over) Cut(stream, "files.session-over");

@@ -24,6 +24,13 @@ public sealed record PolicySet(string Hash, IReadOnlyDictionary<string, string> 
         return problems.Count == 0 ? new(HashOf(texts), texts, values) : throw new PolicyException(string.Join("\n", problems));
     }
 
+    /// <summary>What this set contains and <paramref name="former"/> did not, though a new version must not (<see cref="IPolicy.Objections"/>). Throws <see cref="PolicyException"/> with all of it.</summary>
+    public void ObjectTo(PolicySet former)
+    {
+        static IEnumerable<string> All(PolicySet set) => set.Values.Values.OfType<IPolicy>().SelectMany(p => p.Objections());
+        if (All(this).Except(All(former)).ToList() is { Count: > 0 } objections) throw new PolicyException(string.Join("\n", objections));
+    }
+
     /// <summary>A version from before an update of the software lacks the files that came with it: those of <paramref name="fallback"/> complete it.</summary>
     public static Dictionary<string, string> Complete(IReadOnlyDictionary<string, string> texts, IReadOnlyDictionary<string, string> fallback) =>
         texts.Concat(fallback.Where(f => !texts.ContainsKey(f.Key))).ToDictionary(StringComparer.Ordinal);

@@ -26,7 +26,12 @@ internal sealed class ActivatePolicyKind(ActivePolicies active, Wakeups wakeups,
         if (fields["from"] is { Length: > 0 } from && JapaneseTime.EndOf(DateOnly.ParseExact(from, "yyyy-MM-dd", CultureInfo.InvariantCulture)) <= time.GetUtcNow()) return "発効日は、今日か今日より後の日にしてください。";
         if (await work.AskAsync(PolicyVersions.Waiting(), ct) is [var waiting]) return $"承認済みで発効を待っている版 {waiting} があります。その発効を待つか、先に取りやめてください。";
         if ((await work.AskAsync(PolicyVersions.LastApproved(), ct)) is [var last] && version.BasedOn != last) return "この提案の後に、別の変更が承認されました。いまの方針から提案を作り直してください。";
-        try { return await RolesProblemAsync(work, PolicySet.Of(active.Files, PolicySet.Complete(version.Texts, active.Newest.Texts)), ct); }
+        try
+        {
+            var set = PolicySet.Of(active.Files, PolicySet.Complete(version.Texts, active.Newest.Texts));
+            set.ObjectTo(active.Newest);
+            return await RolesProblemAsync(work, set, ct);
+        }
         catch (PolicyException e) { return $"この版は使えません: {e.Message}"; }
     }
 

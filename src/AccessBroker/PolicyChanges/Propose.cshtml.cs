@@ -36,8 +36,7 @@ internal sealed class ProposeModel(Store store, ActivePolicies active, TimeProvi
             if (Reason?.Trim().Length is not >= 2 || !FreeText.Fits(Reason, lines: true)) throw new PolicyException("理由を2文字以上で書いてください。");
             if (texts[name].Count(c => c == '\n') > 3_000) throw new PolicyException("行が多すぎます(3,000 行まで)。");
             if (texts[name] == version.Texts[name]) throw new PolicyException("いまの版と同じです。");
-            var objections = PolicySet.Of(active.Files, texts).Values.Values.OfType<IPolicy>().SelectMany(p => p.Objections()).ToList();
-            if (objections.Count > 0) throw new PolicyException(string.Join("\n", objections));
+            PolicySet.Of(active.Files, texts).ObjectTo(active.Newest);
         }
         catch (PolicyException e)
         {

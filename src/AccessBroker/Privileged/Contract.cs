@@ -38,6 +38,7 @@ public sealed record Contract
         foreach (var person in People.Concat(Subcontracted.Keys).Where(p => !PersonId.TryParse(p, null, out _))) yield return $"{at}: '{person}' is no person's id";
         foreach (var unknown in Work.Except(policy.Work.Keys)) yield return $"{at}.work: there is no work {unknown}";
         foreach (var terminal in Terminals.Where(t => !TerminalId.TryParse(t, null, out _))) yield return $"{at}.terminals: '{terminal}' is no terminal's id";
+        foreach (var person in Subcontracted.Keys.Where(p => policy.Contracts.Values.Any(c => c.People.Contains(p)))) yield return $"{at}.subcontracted.{person} is also in people: a subcontractor's worker is nobody's own (INA 第24(2))";
         foreach (var (person, _) in Subcontracted.Where(s => s.Value.Trim().Length < 4)) yield return $"{at}.subcontracted.{person}: the city's prior approval must be named (MOJ 第5-10(3))";
     }
 
@@ -55,6 +56,6 @@ public sealed record Contract
         if (terminal is { } place) theirs = [.. theirs.Where(c => c.Terminals.Contains(place.Value))];
         if (theirs.Count == 0) return ("privileged.outside-contract-place", "この端末は、委託契約で決めた作業場所ではありません(方針 contracts)。");
         // INA forbids it whatever was approved; elsewhere it needs the approval that the contract names.
-        return theirs.Exists(c => c.People.Contains(person.Id.Value)) || policy.Targets[policy.Work[work].Target].Subcontracting ? null : ("privileged.subcontracted", "この対象の作業は、再委託先の方には認められません(INA 第24(2))。");
+        return !policy.Contracts.Values.Any(c => c.Subcontracted.ContainsKey(person.Id.Value)) || policy.Targets[policy.Work[work].Target].Subcontracting ? null : ("privileged.subcontracted", "この対象の作業は、再委託先の方には認められません(INA 第24(2))。");
     }
 }

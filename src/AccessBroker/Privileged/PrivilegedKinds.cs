@@ -162,12 +162,16 @@ internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, Permissions pe
     /// <summary>The session, if it runs, and why it cannot be extended like that; no problem: it can.</summary>
     private async Task<(PrivilegedSession? Session, string? Problem)> JudgeAsync(UnitOfWork work, IReadOnlyDictionary<string, string> fields, CancellationToken ct)
     {
-        if (await work.AskAsync(PrivilegedStore.Lock(fields["session"]), ct) is not { State: "open", IsEmergency: false } session || session.EndsAt <= time.GetUtcNow()) return (null, "この特権作業は、実施中ではありません。");
+        if (await work.AskAsync(PrivilegedStore.Lock(fields["session"]), ct) is not { State: "open", IsEmergency: false } session || session.Left <= TimeSpan.Zero) return (null, "この特権作業は、実施中ではありません。");
         if (policy.Now.Work.GetValueOrDefault(session.Work)?.TwoPerson == true && session.Second is null) return (session, "二人作業の例外で始めた作業は延長できません。");
         if (SessionKind.Length(fields) is not { } length) return (session, "延長する長さは、1以上の分数で書いてください。");
-        if ((await permissions.OfAsync(work, session.Person, ct)).Person is { } worker && Contract.Problem(policy.Now, worker, session.Work, session.Terminal, session.StartedAt, session.EndsAt + length) is { } outside) return (session, outside.Sentence);
+        if ((await permissions.OfAsync(work, session.Person, ct)).Person is not { } worker) return (session, "作業している人は、いまは有効な職員ではありません。");
+        if (Contract.Problem(policy.Now, worker, session.Work, session.Terminal, session.StartedAt, session.EndsAt + length) is { } outside) return (session, outside.Sentence);
         return (session, await policy.RulesNowAsync(work, session.Work, time.GetUtcNow(), ct) is { } rules && session.EndsAt + length - session.StartedAt <= rules.Longest ? rules.IsOutsideHours(session.StartedAt, session.EndsAt + length - session.StartedAt) ? $"「{rules.Name}」を行えるのは {rules.HoursInWords} です(方針 work.{session.Work}.hours)。" : null : $"開始からの長さは、最長 {policy.Now.Work.GetValueOrDefault(session.Work)?.Longest.TotalMinutes:0} 分です(方針 work.{session.Work}.longest)。");
     }
+
+    /// <summary>Nobody is called for work that is over.</summary>
+    public override async Task<bool> IsWantedAsync(UnitOfWork work, Request request, CancellationToken ct) => await work.AskAsync(PrivilegedStore.Find(request["session"]), ct) is { State: "open" } session && session.Left > TimeSpan.Zero;
 
     /// <summary>The same people as for the work, by the same rules.</summary>
     public override async Task<bool> MayApproveAsync(UnitOfWork work, Request request, ApprovalStep asked, MayDo may, CancellationToken ct) =>

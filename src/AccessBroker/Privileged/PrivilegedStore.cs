@@ -12,8 +12,10 @@ public sealed record PrivilegedSession(string Id, long? Request, string Work, st
     DateTimeOffset StartedAt, DateTimeOffset EndsAt, string State, JsonElement? Place, string? EndReason, DateTimeOffset? EndedAt, double? EndedIn, int? LeftOver, IReadOnlyList<string> Found, string? Result, string? ReviewedBy, DateTimeOffset? ReviewedAt, string? Finding,
     SecondPerson? Second)
 {
-    /// <summary>Until its end, by the database's clock, when it was read: a node whose own clock has jumped neither ends nor prolongs anything.</summary>
-    internal TimeSpan Left { get; init; }
+    /// <summary>When it was read, by the database's clock: a node whose own clock has jumped neither ends nor prolongs anything.</summary>
+    internal DateTimeOffset ReadAt { get; init; }
+    /// <summary>Until its end; 0 or less: it is over.</summary>
+    internal TimeSpan Left => EndsAt - ReadAt;
     /// <summary>Begun without prior approval. <clause>MIC 7.4(2)</clause></summary>
     public bool IsEmergency => Request is null;
     /// <summary>A target's agent opens and ends it.</summary>
@@ -37,14 +39,15 @@ internal static class PrivilegedStore
         select id, request, work, target, kind, person, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, place, end_reason, ended_at, ended_in, left_over, found, result, reviewed_by, reviewed_at, finding,
           two_person, held_at, case when two_person then array(select w.person || ' ' || w.sign_in from privileged.witnesses w where w.session = s.id and w.left_at is null and w.seen_at > clock_timestamp() - interval '3 seconds') end,
           case when two_person then coalesce((select max(coalesce(w.left_at, w.seen_at)) from privileged.witnesses w where w.session = s.id), opened_at) end, case when two_person then array(select distinct w.person from privileged.witnesses w where w.session = s.id) end,
-          extract(epoch from ends_at - clock_timestamp())::float8
+          clock_timestamp()
         from privileged.sessions s where {which}
         """;
 
     internal static Question<PrivilegedSession?> Find(string id) => Question.First(Select($"id = {id}"), Read);
     internal static Question<PrivilegedSession?> Lock(string id) => Question.First(Select($"id = {id} for update"), Read);
     internal static Question<List<PrivilegedSession>> Running() => Question.All(Select($"ended_at is null order by ends_at"), Read);
-    internal static Question<List<PrivilegedSession>> RunningAt(string[] targets) => Question.All(Select($"ended_at is null and target = any({targets})"), Read);
+    /// <summary>What runs at these targets, and what has no agent: every node looks after it, whatever the policy says now.</summary>
+    internal static Question<List<PrivilegedSession>> RunningAt(string[] targets) => Question.All(Select($"ended_at is null and (target = any({targets}) or kind in ('files', 'oidc'))"), Read);
     /// <summary>What is open and hangs on this sign-in.</summary>
     internal static Question<List<PrivilegedSession>> OpenOf(SessionId session) => Question.All(Select($"session = {session} and state = 'open'"), Read);
     internal static Question<List<PrivilegedSession>> Latest(PersonId? person, int count) => Question.All(Select($"({person} is null or person = {person}) and ended_at is not null order by started_at desc limit {count}"), Read);
@@ -71,7 +74,7 @@ internal static class PrivilegedStore
     private static PrivilegedSession Read(NpgsqlDataReader r) => new(r.GetString(0), r.IsDBNull(1) ? null : r.GetInt64(1), r.GetString(2), r.GetString(3), r.GetString(4), PersonId.Parse(r.GetString(5)), TerminalId.Parse(r.GetString(6)), SessionId.Parse(r.GetString(7)), r.GetString(8), r.GetString(9), r.GetString(10), r.GetFieldValue<string[]>(11),
         r.GetFieldValue<DateTimeOffset>(12), r.GetFieldValue<DateTimeOffset>(13), r.GetString(14), r.IsDBNull(15) ? null : JsonElement.Parse(r.GetString(15)), Text(r, 16), Time(r, 17), r.IsDBNull(18) ? null : r.GetDouble(18), r.IsDBNull(19) ? null : r.GetInt32(19), r.IsDBNull(20) ? [] : r.GetFieldValue<string[]>(20),
         Text(r, 21), Text(r, 22), Time(r, 23), Text(r, 24), r.GetBoolean(25) ? SecondOf(r) : null)
-    { Left = TimeSpan.FromSeconds(r.GetDouble(30)) };
+    { ReadAt = r.GetFieldValue<DateTimeOffset>(30) };
 
     private static SecondPerson SecondOf(NpgsqlDataReader r)
     {

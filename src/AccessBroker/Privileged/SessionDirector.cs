@@ -42,13 +42,13 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
 
     internal async Task TurnAsync(CancellationToken ct)
     {
-        var attached = targets.Attached;
-        var running = await store.AskAsync(PrivilegedStore.RunningAt([.. attached, .. policy.Now.Targets.Where(t => !PrivilegedPolicy.HasAgent(t.Value.Kind)).Select(t => t.Key)]), ct);
+        var (attached, asked) = (targets.Attached, time.GetUtcNow());
+        var running = await store.AskAsync(PrivilegedStore.RunningAt(attached), ct);
         var standing = await sessions.StandingOfAsync([.. running.SelectMany(s => new[] { s.Session, s.Second?.SignIn }).OfType<SessionId>().Distinct()], ct);
-        await EndDueAsync(running, standing, ct);
+        var ending = await EndDueAsync(running, standing, asked, ct);
         await CloseAsync([.. running.Where(s => s.State == "ending" && !s.HasAgent)]);
         foreach (var session in running.Where(s => s is { State: "open", Second: not null })) await TellWatchedAsync(session, session.Second!.SignIn is { } watching && standing[watching] == Standing.Live);
-        foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent)) await OpenAsync(session, ct);
+        foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent && !ending.Contains(s.Id))) await OpenAsync(session, ct);
         foreach (var group in running.Where(s => s.State == "ending" && s.HasAgent && IsTime(s.Id, "end")).GroupBy(s => (s.Target, s.EndReason))) await EndAsync(group.Key.Target, [.. group.Select(s => s.Id)], group.Key.EndReason ?? "privileged.revoked");
         foreach (var session in running.Where(s => s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session);
         if (attached.Length > 0) await AdmitAsync(attached, ct);
@@ -64,36 +64,42 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     }
 
     /// <summary>What must end now: its time is over, or the sign-in it hangs on is. When nobody can tell, the target's own limit holds.</summary>
-    private async Task EndDueAsync(List<PrivilegedSession> running, IReadOnlyDictionary<SessionId, Standing> standing, CancellationToken ct)
+    private async Task<HashSet<string>> EndDueAsync(List<PrivilegedSession> running, IReadOnlyDictionary<SessionId, Standing> standing, DateTimeOffset asked, CancellationToken ct)
     {
         var candidates = running.Where(s => s.State is "opening" or "open").ToList();
         _next = null;
-        if (candidates.Count == 0) return;
+        if (candidates.Count == 0) return [];
         // A stop covers also what was just beginning when it came.
         var stops = await store.AskAsync(EmergencyStop.Holding(), ct);
-        var now = time.GetUtcNow();
-        _next = now + candidates.Where(s => !s.HasAgent && s.Left > TimeSpan.Zero).Min(s => (TimeSpan?)s.Left);
+        _next = asked + candidates.Where(s => !s.HasAgent && s.Left > TimeSpan.Zero).Min(s => (TimeSpan?)s.Left);
         // Permissions know their own end: transfers are judged before anything is written.
         if (candidates.Exists(s => s.Kind == "files" && s.Left <= TimeSpan.Zero)) wakeups.WakeHere(FileDecisions.ChangedTopic);
-        foreach (var group in candidates.GroupBy(s => Reason(s, standing, stops, now)).Where(g => g.Key is not null)) await EndAsync([.. group], group.Key!);
+        var due = candidates.Select(s => (Session: s, Reason: Reason(s, standing, stops))).Where(d => d.Reason is not null).GroupBy(d => d.Reason!, d => d.Session).ToList();
+        // All orders first; what cannot be written for one cause keeps no other waiting.
+        foreach (var group in due) await OrderEndAsync([.. group], group.Key);
+        foreach (var group in due)
+        {
+            try { await EndAsync([.. group], group.Key); }
+            catch (Exception e) when (e is not OutOfMemoryException && !ct.IsCancellationRequested) { Waiting(log, e.Message); }
+        }
+        return [.. due.SelectMany(g => g.Select(s => s.Id))];
     }
 
     /// <summary>Why it must end now; null: it need not.</summary>
-    private string? Reason(PrivilegedSession session, IReadOnlyDictionary<SessionId, Standing> standing, List<Stop> stops, DateTimeOffset now)
+    private string? Reason(PrivilegedSession session, IReadOnlyDictionary<SessionId, Standing> standing, List<Stop> stops)
     {
         if (session.Left <= TimeSpan.Zero) return "privileged.limit";
         if (standing[session.Session] == Standing.Over) return "privileged.session-over";
         if (stops.Exists(stop => stop.Covers(session))) return "privileged.emergency-stop";
-        if (session.State == "opening" && session.StartedAt + OpenWithin < now) return "privileged.not-opened";
-        return session.Second is { Present: null, AloneSince: { } alone } && alone + policy.Now.WatchedWithin < now ? "privileged.no-witness" : null;
+        if (session.State == "opening" && session.StartedAt + OpenWithin < session.ReadAt) return "privileged.not-opened";
+        return session.Second is { Present: null, AloneSince: { } alone } && alone + policy.Now.WatchedWithin < session.ReadAt ? "privileged.no-witness" : null;
     }
 
     /// <summary>Ends sessions, wherever they are: those at this node at once, the others by the record, which wakes their node.</summary>
     internal async Task<int> EndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason, PersonId? by = null, string why = "")
     {
-        var here = targets.Attached;
         // Before anything is written: the end waits for no database.
-        await Task.WhenAll(which.Where(s => s.HasAgent && here.Contains(s.Target)).GroupBy(s => s.Target).Select(g => EndAsync(g.Key, [.. g.Select(s => s.Id)], reason)));
+        await OrderEndAsync(which, reason);
         var ids = which.Select(s => s.Id).ToArray();
         var ended = await history.NarrowAsync(async work =>
         {
@@ -104,6 +110,12 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         });
         wakeups.Wake(Topic);
         return ended.Count;
+    }
+
+    private Task OrderEndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason)
+    {
+        var here = targets.Attached;
+        return Task.WhenAll(which.Where(s => s.HasAgent && here.Contains(s.Target) && IsTime(s.Id, "end")).GroupBy(s => s.Target).Select(g => EndAsync(g.Key, [.. g.Select(s => s.Id)], reason)));
     }
 
     /// <summary>What has no agent has ended with the order: transfers are cut by the file server, tokens are worth nothing. Every node tries; one records it.</summary>
@@ -174,7 +186,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     private async Task TellEndAsync(PrivilegedSession session)
     {
         if (await targets.OrderAsync(session.Target, new() { ["type"] = "extend", ["session"] = session.Id, ["ends"] = session.EndsAt.ToUnixTimeMilliseconds() })) _told[session.Id] = session.EndsAt;
-        foreach (var old in _told.Where(t => t.Value < time.GetUtcNow()).Select(t => t.Key).ToList()) _told.Remove(old);
+        foreach (var old in _told.Where(t => t.Value < session.ReadAt).Select(t => t.Key).ToList()) _told.Remove(old);
     }
 
     /// <summary>A lease, renewed each second while the second person watches: whatever fails, two-person work stands still after 3 s. That nobody watches any more is said at once.</summary>

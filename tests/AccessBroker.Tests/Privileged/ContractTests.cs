@@ -42,6 +42,7 @@ public sealed class ContractTests
         var start = new DateTimeOffset(2026, 6, 1, 1, 0, 0, TimeSpan.Zero);
         Assert.Null(Contract.Problem(Policy(subcontracting: true), Person("p-6002", "contractor"), "maintain", TerminalId.Parse("t-01"), start, start + TimeSpan.FromHours(1)));
         Assert.Contains("prior approval", Refused(Contracts.Replace("承認 2026-05-01 第3号", "\"\"", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains("nobody's own", Refused(Contracts.Replace("people: [p-6001]", "people: [p-6001, p-6002]", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Contains("no work nothing", Refused(Contracts.Replace("work: [maintain]", "work: [nothing]", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Contains("the earlier first", Refused(Contracts.Replace("2027-03-31", "2025-03-31", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Contains("the earlier first", Refused(Contracts.Replace("2027-03-31", "2027-02-31", StringComparison.Ordinal)), StringComparison.Ordinal);

@@ -78,8 +78,8 @@ public sealed class PrivilegedFaultTests(PrivilegedFaultTests.City broker) : ICl
         using var http = broker.Client(cookies: me.Cookies, window: 64 * 1024);
         await Eventually.TrueAsync(async () => { using var asked = await http.GetAsync(broker.FileUrl("公開/お知らせ.txt")); return asked.StatusCode == HttpStatusCode.OK; }, "the file may be read");
         var download = FileSessionTests.ReadAsync(await http.GetAsync(broker.FileUrl("公開/大きい.bin"), HttpCompletionOption.ResponseHeadersRead));
-        await broker.SqlAsync("with t as (select now() + interval '4 seconds' as at), g as (update file_permissions.grants set valid_until = t.at from t where ended_at is null) update privileged.sessions set ends_at = t.at from t where ended_at is null");
         var since = Stopwatch.StartNew();
+        await broker.SqlAsync("with t as (select now() + interval '4 seconds' as at), g as (update file_permissions.grants set valid_until = t.at from t where ended_at is null) update privileged.sessions set ends_at = t.at from t where ended_at is null");
         await Task.Delay(1500);    // The targets have been told.
         Assert.False(download.IsCompleted || ssh.HasExited || psql.HasExited, $"{fault.Name}: it ended before its time");
         await fault.Strike();
@@ -87,9 +87,10 @@ public sealed class PrivilegedFaultTests(PrivilegedFaultTests.City broker) : ICl
         {
             if (fault.Name == "network cut") await NothingNewOpensAsync();
             if (fault.Name.StartsWith("clock of the broker", StringComparison.Ordinal)) await Eventually.TrueAsync(async () => { using var asked = await http.GetAsync(new Uri("/health", UriKind.Relative)); return !asked.IsSuccessStatusCode; }, "the broker knows that its clock is off");
-            if (!fault.Admits) Assert.False(await ConnectsAsync(me, late), $"{fault.Name}: somebody new gets in");
+            Assert.True(await ConnectsAsync(me, late) == fault.Admits, $"{fault.Name}: {(fault.Admits ? "a new connection of open work is refused" : "somebody new gets in")}");
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
             await Task.WhenAll(ssh.WaitForExitAsync(limit.Token), psql.WaitForExitAsync(limit.Token));
+            Assert.True(since.Elapsed.TotalSeconds < 9, $"{fault.Name}: it ended {since.Elapsed.TotalSeconds:0.0} s after a limit of 4 s was set");
             Assert.True(since.Elapsed.TotalSeconds > 3.5, $"{fault.Name}: it ended before its time");
             Assert.IsAssignableFrom<IOException>(await download.WaitAsync(limit.Token));
             if (fault.FilesGoOn) Assert.True(since.Elapsed.TotalSeconds > 3.5, $"{fault.Name}: the download ended before its time");
@@ -107,6 +108,7 @@ public sealed class PrivilegedFaultTests(PrivilegedFaultTests.City broker) : ICl
             // The only node does not work with a wrong clock: cards may count as gone meanwhile.
             || (reason == "privileged.session-over" && fault.Name.StartsWith("clock of the broker", StringComparison.Ordinal)), reason));
         foreach (var session in all) Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from history.events where operation = 'privileged.end' and details->>'privileged' = '{session}'"));
+        Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from history.events where operation = 'files.end-grant' and details->>'privileged' = '{repair}'"));
         await Eventually.TrueAsync(async () => { using var client = broker.Client(); return (await client.GetAsync(new Uri("/health", UriKind.Relative))).IsSuccessStatusCode; }, "the broker is well again", 30);
         await _terminal.AttachedAsync();
         await _host.AttachedAsync();
