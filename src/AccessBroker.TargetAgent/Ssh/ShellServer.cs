@@ -95,6 +95,7 @@ internal sealed class Shell(SshOptions options, Room room, Stream door, Recorder
         room.Tell += TellAsync;
         try
         {
+            if (asked.Tty && asked.Command is null) await TellAsync($"ここに出るものは、すべて記録されます。終了の時刻になるか、カードを抜くと、直ちに終わります。{(room.Commands.Count > 0 ? $"sudo で使えるコマンド: {string.Join("、", room.Commands)}" : "")}");
             if (asked.Tty) await RunOnTerminalAsync();
             else await RunPlainAsync();
         }

@@ -10,6 +10,8 @@ namespace AccessBroker.TargetAgent.Ssh;
 /// <param name="MayElevate">Commands are listed for it.</param>
 internal sealed record Room(string Session, Account Account, string Home, string Tools, Cgroup? Group, bool MayElevate)
 {
+    /// <summary>What may be run with sudo.</summary>
+    internal IReadOnlyList<string> Commands { get; init; } = [];
     internal int Connections;
     /// <summary>Nobody comes in any more.</summary>
     internal volatile bool Over;
@@ -53,7 +55,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         if (_accounts.Take() is not { } account) throw new TargetException("privileged.target-full");
         // A login that was under way when the session before ended.
         if (Accounts.Count(new HashSet<uint> { account.Uid }).Count > 0) await Accounts.KillAsync(account);
-        var room = new Room(opening.Session, account, HomeOf(account), Path.Combine(options.RunDirectory, "tools"), _group?.Of(opening.Session), commands.Length > 0) { Held = opening.TwoPerson, TwoPerson = opening.TwoPerson };
+        var room = new Room(opening.Session, account, HomeOf(account), Path.Combine(options.RunDirectory, "tools"), _group?.Of(opening.Session), commands.Length > 0) { Held = opening.TwoPerson, TwoPerson = opening.TwoPerson, Commands = commands };
         if (room.Held) room.Group!.Work.Freeze(true);
         _rooms[opening.Session] = _byUid[account.Uid] = room;
         Directory.CreateDirectory(room.Home);
@@ -72,7 +74,8 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     /// <returns>SHA-256 of the file.</returns>
     private async Task<string> AllowAsync(Account account, string[] commands)
     {
-        var text = string.Concat(commands.Select(c => $"{account.Name} ALL=(root) NOPASSWD: NOEXEC: {c}{(c.Contains(' ', StringComparison.Ordinal) ? "" : " \"\"")}\n"));
+        // What is not listed asks for a password that nobody has: the prompt says why.
+        var text = $"Defaults:{account.Name} passwd_tries=1, passprompt=\"[AccessBroker] この作業で許可されていないコマンドです。許可: {string.Join("、", commands).Replace("\"", "", StringComparison.Ordinal).Replace("%", "%%", StringComparison.Ordinal)} (Enter) \"\n" + string.Concat(commands.Select(c => $"{account.Name} ALL=(root) NOPASSWD: NOEXEC: {c}{(c.Contains(' ', StringComparison.Ordinal) ? "" : " \"\"")}\n"));
         var (exit, output) = await Accounts.RunAsync("visudo", ["-cf", "-"], text);
         if (exit != 0) throw new InvalidOperationException($"the listed commands are no sudoers lines: {output}");
         var file = Sudoers(account);

@@ -39,7 +39,9 @@ internal sealed class ApprovalLadder(Store store, RequestDesk desk, Permissions 
             if (desk.Kind(request.Kind) is { } kind && kind.StepsOf(request).FirstOrDefault(s => request.Decisions.All(d => d.Step != s.Name)) is { } step && kind.ClosedToApproval(request, time.GetUtcNow()) is null && await kind.IsWantedAsync(work, request, ct))
             {
                 var able = await WhoMayAsync(work, kind, request, step, ct);
-                if (hasWaited || able.Count == 0) await TellAsync(work, kind, request, able, reminders, ct);
+                // As many different people as there are steps for them.
+                var enough = able.Count >= kind.StepsOf(request).Count(s => s.Operation == step.Operation && request.Decisions.All(d => d.Step != s.Name));
+                if (hasWaited || !enough) await TellAsync(work, kind, request, able, enough, reminders, ct);
             }
             // What nobody can decide or wants any more is not looked at again and again.
             else if (hasWaited) await work.ExecuteAsync($"update approvals.requests set reminders = reminders + 1, reminded_at = clock_timestamp() where id = {id}", ct);
@@ -47,14 +49,14 @@ internal sealed class ApprovalLadder(Store store, RequestDesk desk, Permissions 
         }
     }
 
-    private async Task TellAsync(UnitOfWork work, RequestKind kind, Request request, IReadOnlyList<(PersonId Id, string Name)> able, int reminders, CancellationToken ct)
+    private async Task TellAsync(UnitOfWork work, RequestKind kind, Request request, IReadOnlyList<(PersonId Id, string Name)> able, bool enough, int reminders, CancellationToken ct)
     {
         var (now, names) = (time.GetUtcNow(), string.Join("、", able.Select(a => a.Name)));
         work.Notify(able.Select(a => a.Id), $"承認を待っている申請があります: {kind.Title}", request.Reason, $"/requests/{request.Id}", now);
-        work.Notify([request.RequestedBy], $"まだ承認されていません: {kind.Title}", able.Count > 0 ? $"いま承認できる人: {names}" : "いま承認できる人がいません。代行者を指名できる人に知らせました。", $"/requests/{request.Id}", now);
+        work.Notify([request.RequestedBy], $"まだ承認されていません: {kind.Title}", enough ? $"いま承認できる人: {names}" : $"いま承認できる人が足りません({(able.Count > 0 ? names : "いません")})。代行者を指名できる人に知らせました。", $"/requests/{request.Id}", now);
         // What it is about is not their business; that a deputy is needed is.
-        var appointing = able.Count == 0 || reminders > 0 ? await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith("staff.approve-deputy").Concat(permissions.RolesWith("staff.request-deputy")).Distinct()], now), ct) : [];
-        work.Notify(appointing.Select(h => h.Id).Where(h => h != request.RequestedBy), able.Count == 0 ? $"承認できる人がいない申請があります: {kind.Title}" : $"承認が遅れている申請があります: {kind.Title}", able.Count == 0 ? "代行者の指名が必要です。" : $"いま承認できる人: {names}。不在のときは、代行者を指名してください。", "/requests/new/staff.deputy", now);
+        var appointing = !enough || reminders > 0 ? await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith("staff.approve-deputy").Concat(permissions.RolesWith("staff.request-deputy")).Distinct()], now), ct) : [];
+        work.Notify(appointing.Select(h => h.Id).Where(h => h != request.RequestedBy), !enough ? $"承認できる人が足りない申請があります: {kind.Title}" : $"承認が遅れている申請があります: {kind.Title}", !enough ? "申請者以外の人による、代行者の指名が必要です。" : $"いま承認できる人: {names}。不在のときは、代行者を指名してください。", "/requests/new/staff.deputy", now);
         work.Record(new("approvals.remind", HistoryOutcome.Done) { Details = new Dictionary<string, string> { ["request"] = $"{request.Id}", ["able"] = string.Join(' ', able.Select(a => a.Id.Value)), ["appointing"] = string.Join(' ', appointing.Select(h => h.Id.Value)) } }, now);
         await work.ExecuteAsync($"update approvals.requests set reminders = reminders + 1, reminded_at = clock_timestamp() where id = {request.Id}", ct);
     }

@@ -35,6 +35,8 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
     public IReadOnlyDictionary<string, string> Names { get; private set; } = new Dictionary<string, string>();
     /// <summary>Who could press the next button: as whom, and their names.</summary>
     public IReadOnlyList<(string As, IReadOnlyList<string> Names)> Waiting { get; private set; } = [];
+    /// <summary>How many must still approve, and how many can now, where these are too few; else zeros.</summary>
+    public (int Needed, int There) Missing { get; private set; }
     /// <summary>A rule of separation stands against this person carrying it out; only an unavoidable reason would help.</summary>
     public bool IsSeparated { get; private set; }
     public string? Message { get; private set; }
@@ -110,6 +112,8 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
             if (!able.ContainsKey(step.Operation)) able[step.Operation] = [.. (await ladder.WhoMayAsync(work, kind, request, step, ct)).Select(w => w.Name)];
             waiting.Add((step.Label, able[step.Operation]));
         }
+        // Different people for each: two steps need two of them.
+        Missing = able.Select(a => (open.Count(s => s.Operation == a.Key), a.Value.Count)).FirstOrDefault(m => m.Item1 > m.Count);
         if (open.Count == 0 && ready && kind.IsExecuted)
             waiting.Add(("実施", [.. (await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(kind.ExecuteOperation)], now), ct)).Where(h => (h.Id != request.RequestedBy || kind.RequesterMayExecute) && (kind.CarriedOutAs != Act.Work || h.Id == request.RequestedBy) && (!kind.NeedsSecondPerson || !request.Approvers.Contains(h.Id.Value))).Select(h => h.Name)]));
         Waiting = waiting;

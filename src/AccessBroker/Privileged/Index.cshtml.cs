@@ -13,7 +13,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace AccessBroker.Privileged;
 
 /// <summary>What runs, what may begin, what has ended; and the buttons that end it. <clause>MIC 6.2(6)</clause></summary>
-[Authorize("privileged.read"), Audited("privileged.end")]
+[Authorize("privileged.read"), Audited("privileged.read")]
 internal sealed class IndexModel(Store store, Permissions permissions, SessionDirector director, EmergencyStop stops, StartSession start, Active<PrivilegedPolicy> policy, TimeProvider time) : PageModel
 {
     /// <summary>scope/value, from the list.</summary>

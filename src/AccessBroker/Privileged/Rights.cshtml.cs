@@ -12,7 +12,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace AccessBroker.Privileged;
 
 /// <summary>Who holds privileges: people by their roles, targets as they really are, exceptions. <clause>MIC 6.2(1)③(ア), 6.2解(1), 7.4(3)</clause></summary>
-[Authorize("privileged.read-all"), Audited("privileged.accept-rights")]
+[Authorize("privileged.read-all"), Audited("privileged.read-all")]
 internal sealed class RightsModel(Store store, Permissions permissions, TargetRights rights, SessionDirector director, Active<PrivilegedPolicy> policy, TimeProvider time) : PageModel
 {
     /// <summary>A person, and what their roles let them do.</summary>

@@ -22,6 +22,8 @@ internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Cand
     public string Name { get; private set; } = "";
     public string TerminalName { get; private set; } = "";
     public LastSession? Last { get; private set; }
+    /// <summary>A proof within a sign-in, for one act: not another use of the card.</summary>
+    public bool IsProof { get; private set; }
     public string LastTerminalName { get; private set; } = "";
     public long FailuresSince { get; private set; }
     public bool Reported { get; private set; }
@@ -72,7 +74,7 @@ internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Cand
     {
         var person = PersonId.Of(User);
         if (await endpoints.FindAsync(HttpContext, id, ct) is not { State: "completed" } transaction || transaction.Person != person) return false;
-        (Next, ClientName) = (transaction.ReturnPath, transaction.ClientName);
+        (Next, ClientName, IsProof) = (transaction.ReturnPath, transaction.ClientName, transaction.Operation is not null);
         await using var work = await store.ReadAsync(ct);
         var (known, terminal, last) = (PeopleRegister.FindValid(person, time.GetUtcNow()), TerminalRegister.Find(transaction.Terminal!.Value), LiveSessions.FindLast(person, SessionId.Parse(User.FindFirst("sid")!.Value)));
         await work.AskAsync(ct, known, terminal, last);

@@ -92,7 +92,7 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         Assert.DoesNotContain(own, waiting, StringComparison.Ordinal);
         await broker.SqlAsync($"update approvals.requests set requested_at = now() - interval '5 hours' where id = {request}");
         await Eventually.TrueAsync(async () => await EventsAsync(request) is ["true false"], "those who can approve are reminded", 25);
-        await broker.SqlAsync($"update approvals.requests set reminded_at = now() - interval '5 hours' where id = {request}");
+        await broker.SqlAsync($"update approvals.requests set reminded_at = now() - interval '9 hours' where id = {request}");
         await Eventually.TrueAsync(async () => await EventsAsync(request) is ["true false", "true true"], "then those who can appoint a deputy", 25);
         Assert.NotEmpty(await broker.SqlAsync($"select 1 from notices.notices where url = '/requests/{request}' and subject like 'まだ承認されていません%' and body like '%{boss}%' and person = 'p-9001'"));
         Assert.Equal(["open"], await broker.SqlAsync($"select state from approvals.requests where id = {request}"));
@@ -103,8 +103,8 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         {
             var second = await PrivilegedCity.AskAsync(me);
             await Eventually.TrueAsync(async () => await EventsAsync(second) is ["false true"], "nobody can approve", 25);
-            Assert.NotEmpty(await broker.SqlAsync("select 1 from notices.notices where url = '/requests/new/staff.deputy' and subject like '承認できる人がいない申請%' and person in (select person from people.posts where role = 'ciso')"));
-            Assert.Contains("代行者の指名か、役職の登録が必要です", (await me.GetAsync($"/requests/{second}")).Page, StringComparison.Ordinal);
+            Assert.NotEmpty(await broker.SqlAsync("select 1 from notices.notices where url = '/requests/new/staff.deputy' and subject like '承認できる人が足りない申請%' and person in (select person from people.posts where role = 'ciso')"));
+            Assert.Contains("代行者の指名か、役職の登録が必要です(", (await me.GetAsync($"/requests/{second}")).Page, StringComparison.Ordinal);
         }
         finally { await broker.SqlAsync($"update people.posts set valid_until = null where role in ('system-manager', 'security-chief') and valid_until = '{moment}'"); }
     }
@@ -120,7 +120,7 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
             with recursive d (number, data) as (select n, convert_to('[' || n || '.5,"o","' || case when n = 3 then 'deep-inside' else 'plain' end || repeat('x', 80) || '\\n"]' || E'\n', 'utf8') from generate_series(1, 3) n),
               big as (select number, convert_to(repeat(convert_from(data, 'utf8'), 200000), 'utf8') as data from d),
               chained (number, data, chain) as (select number, data, sha256(decode(repeat('00', 32), 'hex') || data) from big where number = 1 union all select b.number, b.data, sha256(c.chain || b.data) from big b join chained c on b.number = c.number + 1)
-            insert into privileged.chunks (session, number, data, chain) select 'ps11111111111111111111', number, data, chain from chained
+            insert into privileged.chunks (session, number, data, chain, at) select 'ps11111111111111111111', number, data, chain, now() from chained
             """);
         async Task<string> PageAsync(string query) => (await chief.GetAsync($"/privileged/ps11111111111111111111/recording{query}")).Page;
         var first = await PageAsync("");
