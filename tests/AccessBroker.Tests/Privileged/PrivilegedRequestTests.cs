@@ -117,7 +117,7 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         await broker.SqlAsync("""
             insert into privileged.sessions (id, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, ended_at, over_at, end_reason)
             select 'ps11111111111111111111', 'maintain', 'app', 'ssh', s.person, s.card, s.terminal, s.id, s.address, 'x', '', '{}', now(), now(), 'ended', now(), now(), 'privileged.limit' from sessions.sessions s where s.ended_at is null limit 1;
-            with recursive d (number, data) as (select n, convert_to('[' || n || '.5,"o","' || case when n = 3 then 'deep-inside' else 'plain' end || repeat('x', 80) || '\\n"]' || E'\n', 'utf8') from generate_series(1, 3) n),
+            with recursive d (number, data) as (select n, convert_to('[' || n || '.5,"o","' || case when n = 3 then 'deep-inside' else 'plain' end || repeat('x', 80) || '\n"]' || E'\n', 'utf8') from generate_series(1, 3) n),
               big as (select number, convert_to(repeat(convert_from(data, 'utf8'), 200000), 'utf8') as data from d),
               chained (number, data, chain) as (select number, data, sha256(decode(repeat('00', 32), 'hex') || data) from big where number = 1 union all select b.number, b.data, sha256(c.chain || b.data) from big b join chained c on b.number = c.number + 1)
             insert into privileged.chunks (session, number, data, chain, at) select 'ps11111111111111111111', number, data, chain, now() from chained
