@@ -115,16 +115,18 @@ public sealed class FileServerTests(FilesCity broker) : IClassFixture<FilesCity>
             $"https://127.0.0.1/{Closed}", $"{broker.Origin}/{Closed}", "/.accessbroker/callback?code=x&to=/" + Closed, $"{Open}/%EF%BC%8E%EF%BC%8E/{Closed}", $"{Open}/%E2%80%AE/{Closed}", $"{Open}/ /../{Closed}", $"{Open}#/../{Closed}", "*", "/" + new string('a', 5000), "/" + string.Concat(Enumerable.Repeat("a/", 3000)), $"{Open}/" + string.Concat(Enumerable.Repeat("../", 50)) + "etc/passwd",
         ];
         string[] headers = ["", "X-Accel-Redirect: /.internal/" + Closed, "X-Original-URI: " + Open + "/a", "X-Terminal-Address: 10.9.9.9\r\nX-Rewrite-URL: /" + Closed, "Range: bytes=0-10", "Transfer-Encoding: chunked"];
-        foreach (var target in targets)
-            foreach (var header in headers)
+        await Parallel.ForEachAsync(targets.SelectMany(t => headers.Select(h => (Target: t, Header: h))), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (asked, _) =>
             {
+                var (target, header) = asked;
                 var answer = await RawAsync($"GET {target} HTTP/1.1\r\nHost: 127.0.0.3\r\nCookie: __Host-files={cookie}\r\n{(header.Length > 0 ? header + "\r\n" : "")}Connection: close\r\n\r\n");
                 Assert.False(answer.Contains("SECRET", StringComparison.Ordinal) || answer.Contains("root:", StringComparison.Ordinal), $"{target} {header}: {answer[..Math.Min(200, answer.Length)]}");
-            }
+            });
         // Nor does anything get written or deleted there.
-        foreach (var target in targets.Take(24))
-            foreach (var method in (string[])["PUT", "DELETE", "MOVE", "POST"])
+        await Parallel.ForEachAsync(targets.Take(24).SelectMany(t => ((string[])["PUT", "DELETE", "MOVE", "POST"]).Select(m => (Target: t, Method: m))), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (asked, _) =>
+            {
+                var (target, method) = asked;
                 await RawAsync($"{method} {target} HTTP/1.1\r\nHost: 127.0.0.3\r\nCookie: __Host-files={cookie}\r\nContent-Length: 5\r\nDestination: {Open}/x\r\nConnection: close\r\n\r\nowned");
+            });
         Assert.Equal("SECRET-OF-THE-CITY", await File.ReadAllTextAsync(Path.Combine(broker.Root, "秘密/台帳.txt")));
         // What is granted still comes, with the same cookie.
         Assert.Contains("みんなに", await RawAsync($"GET {Open}/%E3%81%8A%E7%9F%A5%E3%82%89%E3%81%9B.txt HTTP/1.1\r\nHost: 127.0.0.3\r\nCookie: __Host-files={cookie}\r\nConnection: close\r\n\r\n"), StringComparison.Ordinal);

@@ -109,7 +109,7 @@ public sealed class PrivilegedFaultTests(PrivilegedFaultTests.City broker) : ICl
         {
             try { return (await broker.SqlAsync($"select id from privileged.sessions where state = 'ended' and left_over = 0 and id in ('{string.Join("', '", all)}')")).Count == 3; }
             catch (Npgsql.NpgsqlException) { return false; }
-        }, $"{fault.Name}: the ends are on record", 40);
+        }, $"{fault.Name}: the ends are on record", 60);
         Assert.All(await broker.SqlAsync($"select end_reason from privileged.sessions where id in ('{shell}', '{query}')"), reason => Assert.True(reason == "privileged.limit" || (fault.MayEndEarly && reason == "privileged.session-over"), reason));
         foreach (var session in all) Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from history.events where operation = 'privileged.end' and details->>'privileged' = '{session}'"));
         Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from history.events where operation = 'files.end-grant' and details->>'privileged' = '{repair}'"));
