@@ -12,15 +12,52 @@ using Scram = AccessBroker.Helper.Scram;
 namespace AccessBroker.Benchmarks;
 
 /// <summary>
-/// How soon privileged sessions are over on real targets: from the limit, the button, the card in the hand, the emergency stop, to the end of the operator's
-/// stock client; and whether anything is left. One session at a time, and a hundred at once, each with a shell and a daemon, or a statement under way.
+/// How soon privileged sessions are over on real targets: from the limit, the button, the card in the hand, the emergency stop, to the end of the connection
+/// at the operator's stock client; and whether anything is left. One session at a time, and a hundred at once, each with a shell and a daemon, or a statement under way.
 /// </summary>
 internal static class PrivilegedEnds
 {
     private const int Many = 100, Singles = 20;
 
-    /// <summary>What an operator has open: when it ended, and what makes its reader take the rest at once.</summary>
-    private sealed record Client(Task<long> Ended, Action Hurry);
+    /// <summary>What an operator has open: when its connection ended, when the program was gone (it may be the same), and what makes its reader take the rest at once.</summary>
+    private sealed record Client(Task<long> Ended, Task<long> Gone, Action Hurry);
+
+    /// <summary>How long after the cause.</summary>
+    private sealed record Times(List<TimeSpan> Ended, List<TimeSpan> Gone)
+    {
+        internal static Times None => new([], []);
+        internal void Add(Times more) { Ended.AddRange(more.Ended); Gone.AddRange(more.Gone); }
+        public override string ToString() => $"{new Sample(Ended)}{(Gone.SequenceEqual(Ended) ? "" : $"; until the client's process is gone {new Sample(Gone)}")}";
+    }
+
+    /// <summary>A wire of its own between a stock client and its target: the moment at which the target's end of file, or reset, is at the client's side.</summary>
+    private sealed record Wire(int Port, Task<long> Ended)
+    {
+        internal static Wire To(int port)
+        {
+            var listener = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
+            listener.Start(1);
+            return new(((IPEndPoint)listener.LocalEndpoint).Port, CarryAsync(listener, port));
+        }
+
+        private static async Task<long> CarryAsync(System.Net.Sockets.TcpListener listener, int port)
+        {
+            using var client = await listener.AcceptTcpClientAsync();
+            listener.Dispose();
+            using var target = new System.Net.Sockets.TcpClient();
+            await target.ConnectAsync(IPAddress.Loopback, port);
+            _ = TypeAsync(client.GetStream(), target.GetStream());
+            try { await target.GetStream().CopyToAsync(client.GetStream()); }
+            catch (IOException) { /* a reset is an end as well */ }
+            return Stopwatch.GetTimestamp();
+        }
+
+        private static async Task TypeAsync(Stream client, Stream target)
+        {
+            try { await client.CopyToAsync(target); }
+            catch (Exception e) when (e is IOException or ObjectDisposedException) { /* the other way says when it is over */ }
+        }
+    }
 
     internal sealed class City : PrivilegedFilesCity
     {
@@ -44,27 +81,27 @@ internal static class PrivilegedEnds
         if (target == "app") await city.HostAsync();
         else if (target == "db") await city.DatabaseAsync();
         var details = new Dictionary<string, string>();
-        var (single, many, left) = (new List<TimeSpan>(), new List<TimeSpan>(), 0L);
+        var (single, many, left) = (Times.None, Times.None, 0L);
         using var me = await ConsoleBrowser.SignInAsync(city, terminal, "admin");
         foreach (var cause in (string[])["limit", "button"])
         {
-            var times = new List<TimeSpan>();
-            for (var i = 0; i < Singles; i++) times.AddRange(await RoundAsync(city, me, terminal, target, work, 1, cause));
-            single.AddRange(times);
-            details[$"one session, {cause}"] = new Sample(times).ToString();
+            var times = Times.None;
+            for (var i = 0; i < Singles; i++) times.Add(await RoundAsync(city, me, terminal, target, work, 1, cause));
+            single.Add(times);
+            details[$"one session, {cause}"] = times.ToString();
         }
         foreach (var cause in (string[])["limit", "stop", "card"])
         {
-            var times = new List<TimeSpan>();
-            for (var i = 0; i < (cause == "card" ? 1 : 2); i++) times.AddRange(await RoundAsync(city, me, terminal, target, work, Many, cause));
-            many.AddRange(times);
-            details[$"{Many} sessions at once, {cause}"] = new Sample(times).ToString();
+            var times = Times.None;
+            for (var i = 0; i < (cause == "card" ? 1 : 2); i++) times.Add(await RoundAsync(city, me, terminal, target, work, Many, cause));
+            many.Add(times);
+            details[$"{Many} sessions at once, {cause}"] = times.ToString();
         }
         var inside = (await city.SqlAsync($"select round(percentile_disc(0.5) within group (order by ended_in)::numeric, 1), round(max(ended_in)::numeric, 1), sum(left_over) from privileged.sessions where target = '{target}'"))[0].Split('|');
         left = long.Parse(inside[2], CultureInfo.InvariantCulture);
         details["at the target, from the order to nothing left"] = $"p50 {inside[0]} ms, max {inside[1]} ms; left over {left}";
         await city.DisposeAsync();
-        var (one, all) = (new Sample(single), new Sample(many));
+        var (one, all) = (new Sample(single.Ended), new Sample(many.Ended));
         details["goals"] = "one: max 50 ms; 100: p99 250 ms, max 500 ms; nothing left";
         return new(name, all.P(99), $"ms p99 of {Many} at once", 250, one.P(100) <= 50 && all.P(99) <= 250 && all.P(100) <= 500 && left == 0, details);
     }
@@ -78,20 +115,20 @@ internal static class PrivilegedEnds
         await city.HostAsync();
         await city.DatabaseAsync();
         using var me = await ConsoleBrowser.SignInAsync(city, terminal, "admin");
-        var times = new List<TimeSpan>();
+        var times = Times.None;
         for (var round = 0; round < 5; round++)
         {
             var clients = (await OpenAsync(city, me, "app", "maintain", Many / 2)).Concat(await OpenAsync(city, me, "db", "look", Many / 2)).ToList();
-            times.AddRange(await EndedAsync(clients, isLimit: false, () => StopAsync(city)));
+            times.Add(await EndedAsync(clients, isLimit: false, () => StopAsync(city)));
             await OverAsync(city);
         }
         var left = (await city.SqlAsync("select sum(left_over) from privileged.sessions"))[0];
         await city.DisposeAsync();
-        var sample = new Sample(times);
-        return new("kill-switch", sample.P(99), "ms p99", 1000, sample.P(99) <= 1000 && left == "0", new Dictionary<string, string> { [$"{Many} mixed sessions, from the button to the client's end"] = sample.ToString(), ["left over"] = left });
+        var sample = new Sample(times.Ended);
+        return new("kill-switch", sample.P(99), "ms p99", 1000, sample.P(99) <= 1000 && left == "0", new Dictionary<string, string> { [$"{Many} mixed sessions, from the button to the end of the client's connection"] = times.ToString(), ["left over"] = left });
     }
 
-    private static async Task<List<TimeSpan>> RoundAsync(City city, ConsoleBrowser me, TestTerminal terminal, string target, string work, int count, string cause)
+    private static async Task<Times> RoundAsync(City city, ConsoleBrowser me, TestTerminal terminal, string target, string work, int count, string cause)
     {
         var clients = await OpenAsync(city, me, target, work, count);
         var ends = await EndedAsync(clients, cause == "limit", cause switch
@@ -147,7 +184,7 @@ internal static class PrivilegedEnds
         await city.SqlAsync("update privileged.stops set lifted_at = now(), lifted_by = 'bench' where lifted_at is null");
     }
 
-    private static async Task<List<TimeSpan>> EndedAsync(List<Client> clients, bool isLimit, Func<Task<long>> cause)
+    private static async Task<Times> EndedAsync(List<Client> clients, bool isLimit, Func<Task<long>> cause)
     {
         await Task.Delay(1000);
         if (clients.Exists(c => c.Ended.IsCompleted)) throw new InvalidOperationException("a client ended before its session");
@@ -157,17 +194,18 @@ internal static class PrivilegedEnds
         var began = await causing;
         if (Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), began) is { Ticks: > 0 } ahead) await Task.Delay(ahead);
         clients.ForEach(c => c.Hurry());
-        return [.. (await Task.WhenAll(clients.Select(c => c.Ended))).Select(at => Stopwatch.GetElapsedTime(began, at))];
+        async Task<List<TimeSpan>> AfterAsync(Func<Client, Task<long>> which) => [.. (await Task.WhenAll(clients.Select(which))).Select(at => Stopwatch.GetElapsedTime(began, at))];
+        return new(await AfterAsync(c => c.Ended), await AfterAsync(c => c.Gone));
     }
 
-    private static Client Of(Process client)
+    private static Client Of(Process client, Wire wire)
     {
-        async Task<long> EndedAsync()
+        async Task<long> GoneAsync()
         {
             using (client) await client.WaitForExitAsync();
             return Stopwatch.GetTimestamp();
         }
-        return new(EndedAsync(), () => { });
+        return new(wire.Ended, GoneAsync(), () => { });
     }
 
     /// <summary>Sessions as a start leaves them, opened by their target and connected with the stock clients.</summary>
@@ -191,7 +229,7 @@ internal static class PrivilegedEnds
         await Parallel.ForEachAsync(codes, new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (session, ct) =>
         {
             await city.SqlAsync($"insert into privileged.connect_codes (code_hash, session, expires_at) values ('\\x{Convert.ToHexString(Secret.Hash(session.Value))}', '{session.Key}', clock_timestamp() + interval '2 minutes')");
-            clients.Add(Of(await (kind == "ssh" ? SshClientAsync(city, me, session.Value) : PsqlClientAsync(me, session.Value))));
+            clients.Add(await (kind == "ssh" ? SshClientAsync(city, me, session.Value) : PsqlClientAsync(me, session.Value)));
         });
         return [.. clients];
     }
@@ -237,29 +275,32 @@ internal static class PrivilegedEnds
                 throw new InvalidOperationException("a download ended as if it were whole");
             }
         }
-        return new(ReadAsync(), () => hurry.TrySetResult());
+        var ended = ReadAsync();
+        return new(ended, ended, () => hurry.TrySetResult());
     }
 
-    private static async Task<Process> SshClientAsync(City city, ConsoleBrowser me, string code)
+    private static async Task<Client> SshClientAsync(City city, ConsoleBrowser me, string code)
     {
         var directory = Directory.CreateDirectory(Path.Combine(city.DataDirectory, "keys", Secret.New(9))).FullName;
         await Place.RunAsync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", $"{directory}/key"]);
         var answer = await ConnectAsync(me, new { code, publicKey = (await File.ReadAllTextAsync($"{directory}/key.pub")).Trim() });
         await File.WriteAllTextAsync($"{directory}/key-cert.pub", answer.GetProperty("certificate").GetString() + "\n");
         var place = answer.GetProperty("place");
-        var ssh = Process.Start(new ProcessStartInfo("ssh", ["-F", "none", "-tt", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-i", $"{directory}/key", "-o", $"CertificateFile={directory}/key-cert.pub", "-p", $"{place.GetProperty("port").GetInt32()}", $"{place.GetProperty("account").GetString()}@127.0.0.1", "(setsid sleep 3000 < /dev/null > /dev/null 2>&1 &) ; echo ready; sleep 3000"]) { RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true })!;
-        while (await ssh.StandardOutput.ReadLineAsync() is { } line) if (line.Contains("ready", StringComparison.Ordinal)) return ssh;
+        var wire = Wire.To(place.GetProperty("port").GetInt32());
+        var ssh = Process.Start(new ProcessStartInfo("ssh", ["-F", "none", "-tt", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-i", $"{directory}/key", "-o", $"CertificateFile={directory}/key-cert.pub", "-p", $"{wire.Port}", $"{place.GetProperty("account").GetString()}@127.0.0.1", "(setsid sleep 3000 < /dev/null > /dev/null 2>&1 &) ; echo ready; sleep 3000"]) { RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true })!;
+        while (await ssh.StandardOutput.ReadLineAsync() is { } line) if (line.Contains("ready", StringComparison.Ordinal)) return Of(ssh, wire);
         throw new InvalidOperationException("ssh ended: " + await ssh.StandardError.ReadToEndAsync());
     }
 
-    private static async Task<Process> PsqlClientAsync(ConsoleBrowser me, string code)
+    private static async Task<Client> PsqlClientAsync(ConsoleBrowser me, string code)
     {
         var password = Secret.New();
         var answer = await ConnectAsync(me, new { code, verifier = Scram.Verifier(password) });
         var place = answer.GetProperty("place");
-        var psql = Process.Start(new ProcessStartInfo("psql", ["-qAt", "-c", "select 'ready'", "-c", "select pg_sleep(3000)", $"host={place.GetProperty("host").GetString()} port={place.GetProperty("port").GetInt32()} user={answer.GetProperty("account").GetString()} dbname={place.GetProperty("database").GetString()}"]) { RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["PGPASSWORD"] = password } })!;
+        var wire = Wire.To(place.GetProperty("port").GetInt32());
+        var psql = Process.Start(new ProcessStartInfo("psql", ["-qAt", "-c", "select 'ready'", "-c", "select pg_sleep(3000)", $"host=127.0.0.1 port={wire.Port} user={answer.GetProperty("account").GetString()} dbname={place.GetProperty("database").GetString()}"]) { RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["PGPASSWORD"] = password } })!;
         if (await psql.StandardOutput.ReadLineAsync() != "ready") throw new InvalidOperationException("psql ended: " + await psql.StandardError.ReadToEndAsync());
-        return psql;
+        return Of(psql, wire);
     }
 
     private static async Task<JsonElement> ConnectAsync(ConsoleBrowser me, object question)

@@ -124,19 +124,27 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
         for (var since = Stopwatch.StartNew(); ;)
         {
             await ColumnAsync(connection, Terminate, wanted);
-            foreach (var role in await ColumnAsync(connection, "select rolname from pg_roles where split_part(rolname, '_', 2) = any($1) and rolname like 'ab\\_%' and rolcanlogin", wanted))
-                try
-                {
-                    await using var close = new NpgsqlCommand($"alter role {Quoted(role)} nologin connection limit 0 password null valid until '-infinity'", connection);
-                    await close.ExecuteNonQueryAsync();
-                }
-                catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable) { /* its holder has just been terminated: the next round */ }
+            await CloseAsync(connection, await ColumnAsync(connection, "select rolname from pg_roles where split_part(rolname, '_', 2) = any($1) and rolname like 'ab\\_%' and rolcanlogin", wanted));
             var left = await ColumnAsync(connection, """
                 select split_part(usename, '_', 2) from pg_stat_activity where split_part(usename, '_', 2) = any($1) and usename like 'ab\_%'
                 union all select split_part(rolname, '_', 2) from pg_roles where split_part(rolname, '_', 2) = any($1) and rolname like 'ab\_%' and rolcanlogin
                 """, wanted);
             if (left.Count == 0 || since.Elapsed.TotalSeconds > 5) return sessions.ToDictionary(s => s, s => left.Count(l => l == s));
             await Task.Delay(2);
+        }
+    }
+
+    /// <summary>Nobody gets in any more: all in one transaction, so that the disk is waited for once; each alone where somebody holds one of them.</summary>
+    private static async Task CloseAsync(NpgsqlConnection connection, List<string> roles)
+    {
+        if (roles.Count == 0) return;
+        await using var batch = new NpgsqlBatch(connection);
+        foreach (var role in roles) batch.BatchCommands.Add(new($"alter role {Quoted(role)} nologin connection limit 0 password null valid until '-infinity'"));
+        try { await batch.ExecuteNonQueryAsync(); }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+        {
+            // Its holder has just been terminated: the next round.
+            if (roles.Count > 1) foreach (var role in roles) await CloseAsync(connection, [role]);
         }
     }
 
@@ -195,41 +203,16 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
         return await ColumnAsync(connection, "select distinct split_part(usename, '_', 2) from pg_stat_activity where usename like any($1) and (state = 'active' or state_change > clock_timestamp() - interval '6 seconds')", ["ab\\_ps%"]);
     }
 
-    /// <summary>Attributes and memberships of roles that last, and what they may do with tables of the agent's database, counted.</summary>
+    /// <inheritdoc cref="PostgresRights"/>
     public async Task<IReadOnlyList<string>> RightsAsync()
     {
         // A session that begins or ends meanwhile would be taken for somebody's: looked at again.
         while (true)
         {
-            var before = _rooms.Keys.ToHashSet();
-            var lines = await LookAsync();
-            if (before.SetEquals(_rooms.Keys)) return lines;
+            var living = _rooms.ToDictionary(r => Prefix + r.Key, r => r.Value.Narrow);
+            var lines = await PostgresRights.FindAsync(options.Connection, living);
+            if (living.Keys.ToHashSet().SetEquals(_rooms.Keys.Select(k => Prefix + k))) return lines;
         }
-    }
-
-    private async Task<List<string>> LookAsync()
-    {
-        // Exactly what the living sessions were given: their own roles, the narrow ones, their logins.
-        var living = _rooms.ToArray();
-        var given = living.SelectMany(r => r.Value.Narrow.Select(n => (Member: Prefix + r.Key, Role: n))).ToList();
-        await using var connection = await _source.OpenConnectionAsync();
-        await using var command = new NpgsqlCommand("""
-            select 'role ' || rolname || ':' || case when rolsuper then ' superuser' else '' end || case when rolcreaterole then ' createrole' else '' end || case when rolcreatedb then ' createdb' else '' end
-              || case when rolreplication then ' replication' else '' end || case when rolbypassrls then ' bypassrls' else '' end
-            from pg_roles where rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls
-            union all select 'member ' || w.rolname || ' of ' || r.rolname || case when m.admin_option then ' with admin option' else '' end from pg_auth_members m join pg_roles r on r.oid = m.roleid join pg_roles w on w.oid = m.member
-            where not (w.rolname like 'pg\_%') and not (w.rolname = current_user and split_part(r.rolname, '_', 2) = any($4) and r.rolname ~ '^ab_ps[0-9a-f]+(_[0-9]+)?$') and (m.admin_option or not exists (select from unnest($1::text[], $2::text[]) g (m, r) where g.m = w.rolname and g.r = r.rolname) and not (r.rolname = any($3) and w.rolname ~ ('^' || r.rolname || '_[0-9]+$')))
-            union all select 'acl ' || n.nspname || ': ' || coalesce(g.rolname, 'public') || ' ' || a.privilege_type || ' on ' || count(*) || ' ' || case c.relkind when 'S' then 'sequences' else 'tables' end || ' #' || left(md5(string_agg(c.relname, ',' order by c.relname)), 8)
-            from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a left join pg_roles g on g.oid = a.grantee
-            where n.nspname not in ('pg_catalog', 'information_schema') and a.grantee <> c.relowner and c.relpersistence <> 't' group by n.nspname, g.rolname, a.privilege_type, case c.relkind when 'S' then 'sequences' else 'tables' end
-            union all select 'owner ' || n.nspname || ': ' || o.rolname || ' of ' || count(*) || ' #' || left(md5(string_agg(c.relname, ',' order by c.relname)), 8)
-            from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner where n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and c.relkind in ('r', 'v', 'm', 'f', 'p', 'S') and c.relpersistence <> 't' and not (o.rolname = any($3)) group by n.nspname, o.rolname
-            """, connection)
-        { Parameters = { new() { Value = given.Select(g => g.Member).ToArray() }, new() { Value = given.Select(g => g.Role).ToArray() }, new() { Value = living.Select(r => Prefix + r.Key).ToArray() }, new() { Value = living.Select(r => r.Key).ToArray() } } };
-        await using var reader = await command.ExecuteReaderAsync();
-        var lines = new List<string>();
-        while (await reader.ReadAsync()) lines.Add(reader.GetString(0));
-        return lines;
     }
 
     public void Tell(string session, string line) { /* The operator's helper shows the time left: the server cannot speak first. */ }

@@ -1,38 +1,41 @@
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using AccessBroker.Database;
 using AccessBroker.Primitives;
+using Npgsql;
 
 namespace AccessBroker.Approvals;
 
-/// <summary>A yes as its card signed it.</summary>
-public sealed record SignedApproval(string Step, string Document, CardSignature Proof)
+/// <summary>A yes as its card or passkey signed it.</summary>
+public sealed record SignedApproval(string Step, string Document, OperationSignature Proof)
 {
-    /// <summary>
-    /// True when the signature is this certificate's, over bytes that name this document. Whether the certificate was a card of the approver's is the
-    /// CA's word: its chain.
-    /// </summary>
-    public bool Holds()
-    {
-        using var certificate = X509CertificateLoader.LoadCertificate(Proof.Certificate);
-        using var key = certificate.GetECDsaPublicKey();
-        var hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Document)));
-        return key?.VerifyData(Proof.Content, Proof.Signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence) == true
-            && SignedFields.Decode(Proof.Content) is [SignedFields.Approval, _, _, _, var named] && named == hash;
-    }
+    /// <summary>True when the signature is its key's, over bytes that name this document.</summary>
+    public bool Holds() => Proof.Holds(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Document))));
 }
 
 /// <summary>Signatures of approvals: kept with the decision, judged again before what was approved begins. <clause>MIC 6.2(1)③(オ)</clause></summary>
 public static class ApprovalSignatures
 {
-    internal static void Keep(UnitOfWork work, long request, string step, ConfirmedOperation operation, CardSignature proof) => work.Write($"""
-        insert into approvals.signatures (request, step, document, signed, signature, certificate) values ({request}, {step}, {operation.Text}, {proof.Content}, {proof.Signature}, {proof.Certificate})
-        """);
+    internal static void Keep(UnitOfWork work, long request, string step, ConfirmedOperation operation, OperationSignature proof)
+    {
+        var (card, key) = (proof as OperationSignature.OfCard, proof as OperationSignature.OfPasskey);
+        work.Write($"""
+            insert into approvals.signatures (request, step, document, signed, signature, certificate, card, public_key, authenticator, client)
+            values ({request}, {step}, {operation.Text}, {proof.Content}, {proof.Signature}, {card?.Certificate}, {key?.Card.Value}, {key?.PublicKey}, {key?.Authenticator}, {key?.Client})
+            """);
+    }
 
     /// <summary>The signatures of a request, by step.</summary>
-    public static Question<List<SignedApproval>> Of(long request) => Question.All($"select step, document, signed, signature, certificate from approvals.signatures where request = {request} order by step",
-        r => new SignedApproval(r.GetString(0), r.GetString(1), new(r.GetFieldValue<byte[]>(4), r.GetFieldValue<byte[]>(2), r.GetFieldValue<byte[]>(3))));
+    public static Question<List<SignedApproval>> Of(long request) => Question.All($"select step, document, certificate, signed, signature, card, public_key, authenticator, client from approvals.signatures where request = {request} order by step",
+        r => new SignedApproval(r.GetString(0), r.GetString(1), Read(r, 2)!));
+
+    /// <summary>Certificate, content, signature, card, public key, authenticator, client, from that column on. Null: nothing was signed.</summary>
+    public static OperationSignature? Read(NpgsqlDataReader r, int first)
+    {
+        byte[] Bytes(int column) => r.GetFieldValue<byte[]>(first + column);
+        return !r.IsDBNull(first) ? new OperationSignature.OfCard(Bytes(0), Bytes(1), Bytes(2))
+            : !r.IsDBNull(first + 4) ? new OperationSignature.OfPasskey(CardId.Parse(r.GetString(first + 3)), Bytes(4), Bytes(5), Bytes(6), Bytes(1), Bytes(2)) : null;
+    }
 
     /// <summary>True when every step of the request was approved by somebody of their own, with a signature over exactly the request as it is now.</summary>
     public static async Task<bool> CoverAsync(UnitOfWork work, RequestKind kind, Request request, CancellationToken ct)

@@ -45,11 +45,8 @@ public sealed record ConfirmedOperation(string Purpose, string Text)
 }
 
 /// <summary>What was proven for an operation.</summary>
-/// <param name="Signature">What the card's key 9C signed; null: it was confirmed with a passkey.</param>
-public sealed record ConfirmedProof(CardSignature? Signature);
-
-/// <summary>A signature by the key 9C of an operator card: the certificate (DER), the signed bytes, the signature (ECDSA P-256 with SHA-256, DER). Stock tools verify it.</summary>
-public sealed record CardSignature(byte[] Certificate, byte[] Content, byte[] Signature);
+/// <param name="Signature">What the card's key 9C or the passkey signed; null: nothing that could be judged later.</param>
+public sealed record ConfirmedProof(OperationSignature? Signature);
 
 /// <summary>Asks for a proof of an operation and takes it. <c>SignIn</c> has it: the proof is a sign-in for exactly this.</summary>
 public interface IConfirmation

@@ -84,7 +84,7 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         var operation = kind.NeedsConfirmation ? ConfirmedOperation.Of(kind, request) : null;
         ConfirmedProof? proof = null;
         if (operation is not null && (confirm is null || (proof = await confirm(work, operation)) is null)) return new Outcome.Unconfirmed(operation);
-        if (kind.NeedsSignature && proof?.Signature is null) return new Outcome.Problem("この承認は、操作者カードの署名で行います。カードを入れてやり直してください。");
+        if (kind.NeedsSignature && proof?.Signature is null) return new Outcome.Problem("この承認は、操作者カードかパスキーの署名で行います。やり直してください。");
         var now = time.GetUtcNow();
         RequestStore.Decide(work, id, step, by, now, note, ((Separation.Verdict.Allowed)verdict).Exception);
         if (proof?.Signature is { } signature) ApprovalSignatures.Keep(work, id, step, operation!, signature);

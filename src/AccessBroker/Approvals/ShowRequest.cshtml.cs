@@ -5,6 +5,7 @@ using AccessBroker.History;
 using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Primitives;
+using AccessBroker.Registers;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -13,7 +14,7 @@ namespace AccessBroker.Approvals;
 
 /// <summary>One request: what it will do, who decides, and the buttons of whoever may press them.</summary>
 [Authorize, Audited("approvals.decide")]
-internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLadder ladder, Permissions permissions, IEnumerable<IFieldOptions> options, IConfirmation confirmation, TimeProvider time) : PageModel
+internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLadder ladder, Permissions permissions, IEnumerable<IFieldOptions> options, IConfirmation confirmation, Exports exports, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(64)] public string? Step { get; set; }
     /// <summary>The proof for the act that comes next; from the query after the sign-in for it.</summary>
@@ -51,6 +52,14 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
         if (Confirmed is not null) (Succeeded, Message) = (true, "本人を確かめました。5分以内に、下のボタンで承認してください。");
         if (Request.Query.ContainsKey("filed")) (Succeeded, Message) = (true, "申請を受け付けました。次に処理する人に知らせました。");
         return await LoadAsync(id, ct) ?? Page();
+    }
+
+    /// <summary>The signatures of its approvals, for whoever may see it.</summary>
+    public async Task<IActionResult> OnGetSignaturesAsync(long id, CancellationToken ct)
+    {
+        if (await LoadAsync(id, ct) is { } refused) return refused;
+        var signed = await store.AskAsync(ApprovalSignatures.Of(id), ct);
+        return signed.Count == 0 ? NotFound() : await exports.FileAsync(HttpContext, $"request-{id}-signatures", signed.Count, SignatureFile.Write(Subject, signed), "application/zip", "zip", ct);
     }
 
     public async Task<IActionResult> OnPostAsync(long id, string act, CancellationToken ct)

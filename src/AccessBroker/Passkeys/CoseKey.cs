@@ -37,6 +37,13 @@ internal sealed record CoseKey(int Algorithm, ECParameters? Ec, RSAParameters? R
     private static CoseKey? Elliptic(int algorithm, ECCurve curve, int size, Dictionary<long, byte[]> strings) =>
         strings.GetValueOrDefault(-2) is { } x && x.Length == size && strings.GetValueOrDefault(-3) is { } y && y.Length == size ? new(algorithm, new ECParameters { Curve = curve, Q = new() { X = x, Y = y } }, null) : null;
 
+    /// <summary>The same key as stock tools read it, DER.</summary>
+    internal byte[] SubjectPublicKeyInfo()
+    {
+        using AsymmetricAlgorithm key = Rsa is { } parameters ? RSA.Create(parameters) : ECDsa.Create(Ec!.Value);
+        return key.ExportSubjectPublicKeyInfo();
+    }
+
     /// <summary>False on every fault.</summary>
     internal bool Verifies(byte[] data, byte[] signature)
     {

@@ -79,7 +79,8 @@ internal sealed class EnrolPasskey(Store store, Active<PasskeysPolicy> policy, A
             await CardRegister.AddMediumAsync(work, card, person, "fido-key", answer!.Attested.Aaguid.ToString("D"), enrolment.Request is null ? "登録(本人)" : "登録(暗証番号管理者)", session.Person, now, ct);
             PasskeyRegister.Add(work, new(card, person, answer.CredentialId, answer.PublicKey, answer.SignCount, answer.Attested.Aaguid, answer.Attested.Kind.ToString().ToLowerInvariant(), trusted, answer.BackupEligible, answer.BackedUp, answer.Transports, called, now, null) { Chain = answer.Attested.Chain });
             work.Notify([person], "パスキーが登録されました", $"「{called}」が登録されました。心当たりがないときは、直ちに情報セキュリティ管理者へ連絡してください。", "/passkeys", now);
-            entry = entry with { Outcome = HistoryOutcome.Done, Card = card };
+            // With the key's own hash: whoever judges a signature of it later finds whose it was.
+            entry = entry with { Outcome = HistoryOutcome.Done, Card = card, Details = entry.Details.Append(new("key", Convert.ToHexStringLower(SHA256.HashData(CoseKey.Read(answer.PublicKey)!.SubjectPublicKeyInfo())))).ToDictionary() };
         }
         work.Record(entry, now);
         return outcome;

@@ -1,4 +1,6 @@
+using System.Buffers.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using AccessBroker.Primitives;
 using AccessBroker.Web;
 using Microsoft.AspNetCore.Identity;
@@ -42,10 +44,17 @@ internal sealed class PasskeyCeremony(string rpId, string origin, string verific
     }
 
     /// <summary>Sign-in: options for the page. Without a user any key of ours that carries its user will do.</summary>
-    internal async Task<(string Options, string State)> BeginAssertionAsync(PasskeyUser? user, HttpContext context)
+    /// <param name="challenge">What is to be signed, 32 bytes; null: random.</param>
+    internal async Task<(string Options, string State)> BeginAssertionAsync(PasskeyUser? user, HttpContext context, byte[]? challenge = null)
     {
         var made = await Handler(user).MakeRequestOptionsAsync(user, context);
-        return (made.RequestOptionsJson, made.AssertionState!);
+        if (challenge is null) return (made.RequestOptionsJson, made.AssertionState!);
+        // The handler has no way to be given one: its own is exchanged, in what the page gets and in what the answer is judged by.
+        var (options, state) = (JsonNode.Parse(made.RequestOptionsJson)!, JsonNode.Parse(made.AssertionState!)!);
+        var own = Base64Url.DecodeFromChars((string)options["challenge"]!);
+        if ((string?)state["challenge"] is not { } kept || !Convert.FromBase64String(kept).AsSpan().SequenceEqual(own)) throw new InvalidOperationException("the framework's state has another form than expected");
+        (options["challenge"], state["challenge"]) = (Base64Url.EncodeToString(challenge), Convert.ToBase64String(challenge));
+        return (options.ToJsonString(), state.ToJsonString());
     }
 
     /// <summary>The counter that the key signed, or null: the answer does not hold.</summary>
@@ -61,10 +70,11 @@ internal sealed class PasskeyCeremony(string rpId, string origin, string verific
     /// <summary>The user handle of a discoverable key, or null.</summary>
     internal static string? UserHandleOf(JsonElement credential) => credential.TryGetProperty("response", out var response) && response.ValueKind == JsonValueKind.Object && Bytes(response, "userHandle") is { } handle ? System.Text.Encoding.UTF8.GetString(handle) : null;
 
-    private static byte[]? Bytes(JsonElement json, string name)
+    /// <summary>A base64url member; null: it is none.</summary>
+    internal static byte[]? Bytes(JsonElement json, string name)
     {
         if (StrictJson.Text(json, name) is not { Length: > 0 and <= 2048 } text) return null;
-        try { return System.Buffers.Text.Base64Url.DecodeFromChars(text); }
+        try { return Base64Url.DecodeFromChars(text); }
         catch (FormatException) { return null; }
     }
 

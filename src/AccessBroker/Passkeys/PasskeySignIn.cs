@@ -10,18 +10,22 @@ using AccessBroker.Web;
 
 namespace AccessBroker.Passkeys;
 
-/// <summary>What a key has proven: whose it is.</summary>
+/// <summary>What a key has proven: whose it is; and its answer, for whoever keeps it.</summary>
 /// <param name="Attested">Its model is known and trusted.</param>
-public sealed record ProvenPasskey(CardId Card, PersonId Person, bool Attested);
+/// <param name="PublicKey">SubjectPublicKeyInfo, DER.</param>
+/// <param name="Authenticator">authenticatorData.</param>
+/// <param name="Client">clientDataJSON.</param>
+public sealed record ProvenPasskey(CardId Card, PersonId Person, bool Attested, byte[] PublicKey, byte[] Authenticator, byte[] Client, byte[] Signature);
 
 /// <summary>The ceremony of a sign-in, for <c>SignIn</c>: options for the page, and whose key answered.</summary>
 public sealed class PasskeySignIn(Active<PasskeysPolicy> policy, Candidates candidates, CardChange change, BrokerOptions options, TimeProvider time)
 {
     /// <summary>Options for the page; what the answer is judged by stays here. Any key of ours that carries its user will do. The caller commits.</summary>
     /// <param name="transaction">The sign-in it belongs to: an answer is good for it and for no other.</param>
-    public async Task<(string Id, string Options)> BeginAsync(UnitOfWork work, HttpContext context, string transaction)
+    /// <param name="challenge">What the key is to sign, 32 bytes; null: random.</param>
+    public async Task<(string Id, string Options)> BeginAsync(UnitOfWork work, HttpContext context, string transaction, byte[]? challenge = null)
     {
-        var (made, state) = await PasskeyCeremony.Of(options).BeginAssertionAsync(null, context);
+        var (made, state) = await PasskeyCeremony.Of(options).BeginAssertionAsync(null, context, challenge);
         var id = Secret.New(16);
         PasskeyRegister.Keep(work, id, "sign-in", transaction, state, policy.Now.Ceremony);
         return (id, made);
@@ -47,8 +51,13 @@ public sealed class PasskeySignIn(Active<PasskeysPolicy> policy, Candidates cand
             return (null, "sign-in.passkey-cloned");
         }
         PasskeyRegister.Used(work, key.Card, counter, now);
-        return (new(key.Card, key.Person, key.Trusted), "");
+        var response = credential.GetProperty("response");
+        byte[] Part(string name) => PasskeyCeremony.Bytes(response, name)!;
+        return (new(key.Card, key.Person, key.Trusted, CoseKey.Read(key.PublicKey)!.SubjectPublicKeyInfo(), Part("authenticatorData"), Part("clientDataJSON"), Part("signature")), "");
     }
+
+    /// <summary>The public key (SubjectPublicKeyInfo, DER) that is registered under this number; null: none.</summary>
+    public static Question<byte[]?> PublicKeyOf(CardId card) => Question.First($"select public_key from passkeys.keys where card = {card}", r => CoseKey.Read(r.GetFieldValue<byte[]>(0))!.SubjectPublicKeyInfo());
 
     private async Task SuspendAsync(UnitOfWork work, PasskeyRow key, uint counter, DateTimeOffset now, CancellationToken ct)
     {

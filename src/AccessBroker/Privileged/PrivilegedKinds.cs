@@ -20,7 +20,7 @@ internal sealed class SessionKind(Active<PrivilegedPolicy> policy, Permissions p
 
     public override string Name => "privileged.session";
     public override string Title => "特権作業の許可";
-    public override string Explanation => "決められた対象で、決められた時間だけ、特権作業を行う許可を求めます。承認する人は、申請の内容にカードで署名します。承認の後、申請した人がカードと暗証番号で本人を確かめて始めます。終了の時刻になるか、カードを抜くと、作業は必ず終わります。";
+    public override string Explanation => "決められた対象で、決められた時間だけ、特権作業を行う許可を求めます。承認する人は、申請の内容にカードかパスキーで署名します。承認の後、申請した人がカードと暗証番号で本人を確かめて始めます。終了の時刻になるか、カードを抜くと、作業は必ず終わります。";
     public override bool NeedsConfirmation => true;
     public override bool NeedsSignature => true;
     public override bool IsExceptionable => false;
@@ -143,7 +143,7 @@ internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, Permissions pe
 {
     public override string Name => "privileged.extend";
     public override string Title => "特権作業の延長";
-    public override string Explanation => "実施中の特権作業の終了時刻を延ばします。承認する人は、カードで署名します。開始からの長さは、作業ごとの上限を超えられません。";
+    public override string Explanation => "実施中の特権作業の終了時刻を延ばします。承認する人は、カードかパスキーで署名します。開始からの長さは、作業ごとの上限を超えられません。";
     public override bool IsExecuted => false;
     public override bool NeedsConfirmation => true;
     public override bool NeedsSignature => true;

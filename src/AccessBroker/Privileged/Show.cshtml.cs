@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using AccessBroker.Approvals;
 using AccessBroker.Authorization;
 using AccessBroker.Database;
 using AccessBroker.History;
@@ -23,6 +24,8 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
     public bool MayEnd { get; private set; }
     public bool MayReview { get; private set; }
     public bool MayWatch { get; private set; }
+    /// <summary>What was asked for and approved: whoever works, watches or reviews has it beside what was done. Null: an emergency.</summary>
+    public Request? Asked { get; private set; }
     public IReadOnlyList<StepCheck> Checks { get; private set; } = [];
     /// <summary>Shown once, in the answer that made it.</summary>
     public string? Code { get; private set; }
@@ -45,6 +48,7 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
         Session = session;
         MayEnd = session.State is "opening" or "open" && (IsMine || may.Allows("privileged.end-any"));
         MayReview = session.Result is not null && session.ReviewedAt is null && FinishSession.MayReview(session, may);
+        Asked = session.Request is { } request ? await work.AskAsync(RequestDesk.Find(request), ct) : null;
         if (session.Second is not null) Checks = await work.AskAsync(TwoPersonWork.Checks(id), ct);
         _names = await work.AskAsync(PeopleRegister.Names(session.Approvers.Concat(session.Second?.Witnesses ?? []).Append(session.Second?.Present?.Value ?? "").Append(session.Person.Value).Append(session.ReviewedBy ?? ""), time.GetUtcNow()), ct);
         return Page();

@@ -7,6 +7,7 @@ using AccessBroker.Database;
 using AccessBroker.FilePermissions;
 using AccessBroker.History;
 using AccessBroker.Keys;
+using AccessBroker.Passkeys;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
@@ -102,16 +103,21 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         return await StoppedAsync(work, by, rules.Target, request["work"], ct);
     }
 
-    /// <summary>Each signature is by a card that our CA certified and that is registered to whoever decided.</summary>
+    /// <summary>Each signature is by a card that our CA certified, or a passkey as it was registered, and it belongs to whoever decided.</summary>
     private async Task<bool> AreTheirsAsync(UnitOfWork work, Request request, CancellationToken ct)
     {
         foreach (var signed in await work.AskAsync(ApprovalSignatures.Of(request.Id), ct))
-        {
-            using var certificate = X509CertificateLoader.LoadCertificate(signed.Proof.Certificate);
-            if (request.Decisions.FirstOrDefault(d => d.Step == signed.Step) is not { } decision || !authorities.OperatorCards.Vouches(certificate, decision.At)
-                || !CardId.TryParse(certificate.GetNameInfo(X509NameType.SimpleName, false), null, out var id) || await work.AskAsync(CardRegister.Find(id), ct) is not { } card || card.Person.Value != decision.By) return false;
-        }
+            if (request.Decisions.FirstOrDefault(d => d.Step == signed.Step) is not { } decision || await SignerAsync(work, signed.Proof, decision.At, ct) is not { } signer
+                || await work.AskAsync(CardRegister.Find(signer), ct) is not { } card || card.Person.Value != decision.By) return false;
         return true;
+    }
+
+    /// <summary>The card or key that signed; null: none of ours.</summary>
+    private async Task<CardId?> SignerAsync(UnitOfWork work, OperationSignature proof, DateTimeOffset at, CancellationToken ct)
+    {
+        if (proof is OperationSignature.OfPasskey key) return (await work.AskAsync(PasskeySignIn.PublicKeyOf(key.Card), ct))?.AsSpan().SequenceEqual(key.PublicKey) == true ? key.Card : null;
+        using var certificate = X509CertificateLoader.LoadCertificate(((OperationSignature.OfCard)proof).Certificate);
+        return authorities.OperatorCards.Vouches(certificate, at) && CardId.TryParse(certificate.GetNameInfo(X509NameType.SimpleName, false), null, out var id) ? id : null;
     }
 
     private static async Task<(string, string)?> StoppedAsync(UnitOfWork work, PersonId person, string target, string kindOfWork, CancellationToken ct) =>

@@ -10,9 +10,13 @@ namespace AccessBroker.Registers;
 public sealed class Exports(Store store, TimeProvider time)
 {
     /// <summary>The file. Throws when the event cannot be written: nothing leaves unrecorded.</summary>
-    public async Task<FileContentResult> CsvAsync(HttpContext context, string name, IReadOnlyCollection<string> headings, IReadOnlyCollection<IEnumerable<string>> rows, CancellationToken ct)
+    public Task<FileContentResult> CsvAsync(HttpContext context, string name, IReadOnlyCollection<string> headings, IReadOnlyCollection<IEnumerable<string>> rows, CancellationToken ct) =>
+        FileAsync(context, name, rows.Count, Csv.Write(headings, rows), "text/csv; charset=utf-8", "csv", ct);
+
+    /// <summary>Any other file, as <see cref="CsvAsync"/>.</summary>
+    public async Task<FileContentResult> FileAsync(HttpContext context, string name, int lines, byte[] content, string type, string extension, CancellationToken ct)
     {
-        await store.RecordAsync(new("registers.export", HistoryOutcome.Done) { Person = PersonId.Of(context.User), Details = new Dictionary<string, string> { ["register"] = name, ["lines"] = $"{rows.Count}" } }, time.GetUtcNow(), ct);
-        return new(Csv.Write(headings, rows), "text/csv; charset=utf-8") { FileDownloadName = $"{name}-{JapaneseTime.ToLocal(time.GetUtcNow()):yyyyMMdd}.csv" };
+        await store.RecordAsync(new("registers.export", HistoryOutcome.Done) { Person = PersonId.Of(context.User), Details = new Dictionary<string, string> { ["register"] = name, ["lines"] = $"{lines}" } }, time.GetUtcNow(), ct);
+        return new(content, type) { FileDownloadName = $"{name}-{JapaneseTime.ToLocal(time.GetUtcNow()):yyyyMMdd}.{extension}" };
     }
 }

@@ -26,6 +26,6 @@ internal sealed class Confirmation(Store store, BeginSignIn signIn) : IConfirmat
         !Secret.Fits(id) ? null : await work.FindAsync($"""
             update sign_in.transactions set confirmed_at = clock_timestamp()
             where id = {id} and state = 'completed' and operation = {operation.Hash} and person = {person} and browser_hash = {BeginSignIn.BrowserOf(context)} and confirmed_at is null and changed_at > clock_timestamp() - {Lasts}
-            returning approval_certificate, approval_signed, approval_signature
-            """, r => new ConfirmedProof(r.IsDBNull(0) ? null : new(r.GetFieldValue<byte[]>(0), r.GetFieldValue<byte[]>(1), r.GetFieldValue<byte[]>(2))), ct);
+            returning approval_certificate, approval_signed, approval_signature, card, approval_key, approval_authenticator, approval_client
+            """, r => new ConfirmedProof(ApprovalSignatures.Read(r, 0)), ct);
 }

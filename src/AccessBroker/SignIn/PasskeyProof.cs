@@ -1,7 +1,10 @@
+using System.Security.Cryptography;
 using System.Text.Json;
+using AccessBroker.Approvals;
 using AccessBroker.Assurance;
 using AccessBroker.History;
 using AccessBroker.Passkeys;
+using AccessBroker.Primitives;
 using AccessBroker.Terminals;
 
 namespace AccessBroker.SignIn;
@@ -17,7 +20,7 @@ internal sealed class PasskeyProof(SignInSteps steps, BrowserAttempts attempts, 
     {
         await using var work = await steps.Store.BeginAsync(ct);
         if (await BrowserAttempts.LockAsync(work, context, id, "claimed", ct) is not { } transaction) return BrowserAttempts.Over();
-        var (ceremony, options) = await passkeys.BeginAsync(work, context, transaction.Id);
+        var (ceremony, options) = await passkeys.BeginAsync(work, context, transaction.Id, Signed(transaction) is { } signed ? SHA256.HashData(signed) : null);
         await work.CommitAsync(ct);
         return Results.Json(new { ceremony, options = JsonElement.Parse(options) });
     }
@@ -44,8 +47,20 @@ internal sealed class PasskeyProof(SignInSteps steps, BrowserAttempts attempts, 
         {
             if (proven is null) await steps.RefuseAsync(attempt, "sign-in.passkey", reason, ct);
             await steps.RequireAsync(checks.OnPasskey, attempt, "sign-in.passkey", ct);
+            if (Signed(transaction) is { } signed) await KeepAsync(attempt, proven!, signed, ct);
         }
         catch (TerminalRequestException) { return BrowserAttempts.Refused(); }
         return await attempts.ProveAsync(attempt, "sign-in.passkey", ct);
+    }
+
+    /// <summary>What a yes to an operation is a signature over; null: it is a sign-in, whose challenge is random.</summary>
+    private static byte[]? Signed(Transaction transaction) => transaction.Operation is { } operation ? SignedFields.Encode(SignedFields.Approval, transaction.Nonce!, transaction.Terminal!.Value.Value, transaction.Id, operation) : null;
+
+    /// <summary>Kept for whoever judges it years later. Anything but a signature over exactly this operation refuses the proof.</summary>
+    private async Task KeepAsync(SignInAttempt attempt, ProvenPasskey proven, byte[] signed, CancellationToken ct)
+    {
+        var signature = new OperationSignature.OfPasskey(proven.Card, proven.PublicKey, proven.Authenticator, proven.Client, signed, proven.Signature);
+        if (!signature.Holds(attempt.Transaction.Operation!)) await steps.RefuseAsync(attempt, "sign-in.passkey", "sign-in.approval-not-signed", ct);
+        attempt.Work.Write($"update sign_in.transactions set approval_signed = {signed}, approval_signature = {signature.Signature}, approval_key = {signature.PublicKey}, approval_authenticator = {signature.Authenticator}, approval_client = {signature.Client} where id = {attempt.Transaction.Id}");
     }
 }

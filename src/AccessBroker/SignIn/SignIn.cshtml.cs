@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace AccessBroker.SignIn;
 
 /// <summary>The sign-in page: banner, number, what to do next. Its state comes from the broker, never from the agent's port.</summary>
-internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy> policy, Lockout.AccessFailures failures, Active<Assurance.AssurancePolicy> assurance, Active<Passwords.PasswordsPolicy> passwords, BrokerOptions options) : PageModel
+internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy> policy, Lockout.AccessFailures failures, Active<Assurance.AssurancePolicy> assurance, Active<Passwords.PasswordsPolicy> passwords, Approvals.RequestDesk desk, Database.Store store, BrokerOptions options) : PageModel
 {
     /// <summary>A passkey can be enough here.</summary>
     public bool Passkeys => Helps(true, Assurance.Proof.Passkey);
@@ -26,6 +26,8 @@ internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy
     public string TransactionId { get; private set; } = "";
     public string ClientName { get; private set; } = "";
     public int Number { get; private set; }
+    /// <summary>What will be signed, whole, and the beginning of its hash; null: it is a sign-in.</summary>
+    public (IReadOnlyList<(string Label, string Value)> Lines, string Hash)? Operation { get; private set; }
 
     public async Task<IActionResult> OnGetAsync(string id, CancellationToken ct)
     {
@@ -36,6 +38,17 @@ internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy
         }
         _transaction = transaction;
         (TransactionId, ClientName, Number) = (transaction.Id, transaction.ClientName, transaction.Number);
+        if (transaction.Operation is { } hash && await store.AskAsync(TransactionStore.OperationOf(id), ct) is { } text) Operation = (Lines(text), hash[..16]);
         return Page();
+    }
+
+    /// <summary>As the PIN prompt shows it: a key that answers the page has no screen of its own.</summary>
+    private List<(string Label, string Value)> Lines(string operation)
+    {
+        var parts = System.Text.Json.JsonElement.Parse(operation);
+        var kind = desk.Kind(parts.GetProperty("kind").GetString());
+        string Label(string name) => kind?.Fields.FirstOrDefault(f => f.Name == name)?.Label ?? kind?.CompletedFields.FirstOrDefault(f => f.Name == name).Label ?? name;
+        return [("内容", $"{parts.GetProperty("title").GetString()} ({parts.GetProperty("request").GetInt64()})"), ("申請者", parts.GetProperty("requestedBy").GetString()!),
+            .. parts.GetProperty("fields").EnumerateObject().Select(f => (Label(f.Name), f.Value.GetString()!)).Where(f => f.Item2.Length > 0), ("理由", parts.GetProperty("reason").GetString()!)];
     }
 }

@@ -32,7 +32,8 @@ internal sealed class SignedInModel(Store store, SignInEndpoints endpoints, Cand
     /// <summary>Without anything to notice the page goes on by itself after some seconds.</summary>
     public bool GoesOn => Last is not null && FailuresSince == 0 && !Reported;
 
-    public async Task<IActionResult> OnGetAsync(string id, CancellationToken ct) => await LoadAsync(id, ct) ? Page() : Redirect("/");
+    /// <summary>After a proof for one act the person goes on at once, unless something failed since.</summary>
+    public async Task<IActionResult> OnGetAsync(string id, CancellationToken ct) => !await LoadAsync(id, ct) ? Redirect("/") : IsProof && FailuresSince == 0 ? Redirect(Next) : Page();
 
     /// <summary>"This was not me", with the four items of a report: an event for the incident leads. The session goes on. <clause>TAG 手順1①②</clause></summary>
     public async Task<IActionResult> OnPostAsync(string id, CancellationToken ct)

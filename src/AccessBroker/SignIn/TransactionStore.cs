@@ -31,7 +31,7 @@ internal static class TransactionStore
 
     /// <summary>Takes a handle: single-use. Null when unknown, used or over.</summary>
     internal static Question<Transaction?> TakeHandle(string handle, TerminalId terminal, string epoch) => Question.First($"""
-        update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, failures = 0, approval_certificate = null, approval_signed = null, approval_signature = null, changed_at = clock_timestamp()
+        update sign_in.transactions set state = 'claimed', handle_hash = null, terminal = {terminal}, epoch = {epoch}, nonce = {Secret.New()}, card = null, person = null, failures = 0, approval_certificate = null, approval_signed = null, approval_signature = null, approval_key = null, approval_authenticator = null, approval_client = null, changed_at = clock_timestamp()
         where handle_hash = {Secret.Hash(handle)} and state = 'handed' and handle_expires_at > clock_timestamp() and expires_at > clock_timestamp()
         returning id, address, number, client, client_name, return_path, state, terminal, epoch, nonce, card, person, told, failures, wanted, acr, amr, attested, operation
         """, Read);

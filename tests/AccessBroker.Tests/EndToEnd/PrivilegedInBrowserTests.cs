@@ -95,10 +95,11 @@ public sealed class PrivilegedInBrowserTests(PrivilegedInBrowserTests.City broke
     {
         await page.ClickAsync("main form button.primary");
         await page.WaitForURLAsync("**/sign-in/**");
+        Assert.Equal(1, await page.Locator("h1", new() { HasTextRegex = new("本人の確認|Identity|Confirm") }).CountAsync());
+        await BrowserTests.AccessibleAsync(page);
+        if (Environment.GetEnvironmentVariable("ACCESSBROKER_SCREENS") is { } screens) await page.ScreenshotAsync(new() { Path = Path.Combine(screens, $"confirm-{language}.png"), FullPage = true });
         terminal.Types(Place.Pin);
         await page.ClickAsync("#start");
-        await page.WaitForURLAsync("**/signed-in/**");
-        await page.ClickAsync("#next");
         await page.WaitForURLAsync($"**/privileged/{Two}/watch**");
         await page.ClickAsync("main form button.primary");
         await Eventually.TrueAsync(async () => (await page.Locator("#watch.done").CountAsync()) == 1, "it goes on");

@@ -2,11 +2,9 @@ using System.Net;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using AccessBroker.Cards;
-using AccessBroker.Database;
 using AccessBroker.Passkeys;
 using AccessBroker.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
-using Npgsql;
 
 namespace AccessBroker.Tests.Passkeys;
 
@@ -14,7 +12,6 @@ namespace AccessBroker.Tests.Passkeys;
 public sealed class PasskeyTests(BrokerHost broker) : IClassFixture<BrokerHost>, IAsyncLifetime
 {
     private static readonly Guid Model = Guid.Parse("01020304-0506-0708-090a-0b0c0d0e0f10"), Other = Guid.Parse("11111111-2222-3333-4444-555555555555");
-    private static long _number = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
     private TestTerminal _terminal = null!;
 
     public async ValueTask InitializeAsync()
@@ -32,12 +29,7 @@ public sealed class PasskeyTests(BrokerHost broker) : IClassFixture<BrokerHost>,
 
     private Task<ImportMetadata.Result> ImportAsync(params string[] statuses) => ImportModelsAsync([(Model, SoftKey.Maker.Root.RawData, statuses)]);
 
-    private async Task<ImportMetadata.Result> ImportModelsAsync(IEnumerable<(Guid, byte[], string[])> models)
-    {
-        await using var services = CityServices.Of(broker, TimeProvider.System);
-        await using var owner = new Store(NpgsqlDataSource.Create(broker.Environment()["Broker__DatabaseOwner"]));
-        return await ImportMetadata.RunAsync(owner, services.GetRequiredService<CardChange>(), services.GetRequiredService<AccessBroker.Sessions.LiveSessions>(), TestMetadata.Write(Interlocked.Increment(ref _number), models), TestMetadata.Publisher.Root, TestMetadata.Signer, TimeProvider.System, default);
-    }
+    private Task<ImportMetadata.Result> ImportModelsAsync(IEnumerable<(Guid, byte[], string[])> models) => PasskeySteps.ImportAsync(broker, models);
 
     private Task<(HttpStatusCode Status, string Code)> EnrolAsync(SoftKey key, Func<Task>? between = null) => PasskeySteps.EnrolAsync(broker, _terminal, key, between);
 

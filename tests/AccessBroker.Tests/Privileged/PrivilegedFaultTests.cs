@@ -116,6 +116,31 @@ public sealed class PrivilegedFaultTests(PrivilegedFaultTests.City broker) : ICl
         await WellAsync();
     }
 
+    /// <summary>One node and no Redis: an emergency begins, connects, and ends with the card as ever.</summary>
+    [Fact, Trait("Requirement", "PRV-13"), Trait("Requirement", "PRV-02")]
+    public async Task An_emergency_needs_no_Redis()
+    {
+        await Place.PartAsync("kill", "redis");
+        try
+        {
+            using var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "admin");
+            var form = new (string, string)[] { ("Work", "maintain"), ("Reason", "住民票の発行が止まっており待てない") };
+            var asked = await me.PostAsync("/privileged/emergency", form);
+            var begun = await me.PostAsync("/privileged/emergency", [.. form, ("Confirmed", await me.ConfirmAsync(asked.To))]);
+            Assert.StartsWith("/privileged/ps", begun.To, StringComparison.Ordinal);
+            var session = begun.To!["/privileged/".Length..];
+            await broker.StateAsync(session, "open");
+            using var ssh = broker.Access("ssh", await PrivilegedCity.CodeAsync(me, session), "sleep 703");
+            await Eventually.TrueAsync(() => Task.FromResult(_host.Processes().Exists(p => p.Contains("703", StringComparison.Ordinal))), $"it runs {_host.Log}", 20);
+            await _terminal.RemoveAsync();
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+            await ssh.WaitForExitAsync(limit.Token);
+            await broker.StateAsync(session, "ended");
+            Assert.Equal(["privileged.session-over|0"], await broker.SqlAsync($"select end_reason, left_over from privileged.sessions where id = '{session}'"));
+        }
+        finally { await Place.PartAsync("start", "redis"); }
+    }
+
     private async Task WellAsync()
     {
         await Eventually.TrueAsync(async () => { using var client = broker.Client(); return (await client.GetAsync(new Uri("/health", UriKind.Relative))).IsSuccessStatusCode; }, "the broker is well", 30);

@@ -291,6 +291,19 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         Assert.Equal(HttpStatusCode.Forbidden, (await contractor.GetAsync("/privileged/emergency")).Status);
     }
 
+    [Fact, Trait("Requirement", "PRV-13")]
+    public async Task Of_two_emergencies_at_once_one_begins()
+    {
+        using var me = await AdminAsync();
+        var form = new (string, string)[] { ("Work", "urgent"), ("Reason", "住民票の発行が止まっており待てない") };
+        var proofs = new List<string>();
+        for (var i = 0; i < 2; i++) proofs.Add(await me.ConfirmAsync((await me.PostAsync("/privileged/emergency", form)).To));
+        var begun = await Task.WhenAll(proofs.Select(p => me.PostAsync("/privileged/emergency", [.. form, ("Confirmed", p)])));
+        Assert.Single(begun, b => b.To?.StartsWith("/privileged/ps", StringComparison.Ordinal) == true);
+        Assert.Contains("確認が済んでいません", begun.Single(b => b.To is null).Page, StringComparison.Ordinal);
+        Assert.Equal(["1"], await broker.SqlAsync("select count(*) from privileged.sessions where ended_at is null"));
+    }
+
     [Fact, Trait("Requirement", "PRV-14")]
     public async Task The_emergency_stop_ends_everything_and_holds_until_somebody_else_lifts_it()
     {

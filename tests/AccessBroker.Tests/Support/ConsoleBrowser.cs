@@ -56,6 +56,18 @@ internal sealed class ConsoleBrowser(BrokerHost broker, TestTerminal terminal) :
         return transaction;
     }
 
+    /// <summary>The same with a passkey in place of the card.</summary>
+    internal async Task<string> ConfirmAsync(string? to, SoftKey key)
+    {
+        Assert.StartsWith("/sign-in/", to, StringComparison.Ordinal);
+        key.Counter++;
+        var (code, state, transaction) = await PasskeySteps.AnswerOpenAsync(broker, terminal, _browser, key, to!["/sign-in/".Length..]);
+        Assert.True(code is not null, $"{state} {await broker.LastEventAsync("sign-in.passkey")}");
+        using var complete = await _browser.CompleteAsync(transaction, code!);
+        Assert.Equal(HttpStatusCode.OK, complete.StatusCode);
+        return transaction;
+    }
+
     /// <summary>Approves a request of a kind that wants to be confirmed; the page, or what refused it.</summary>
     internal async Task<(HttpStatusCode Status, string Page, string? To)> ApproveConfirmedAsync(long request, string step = "approve-it")
     {
