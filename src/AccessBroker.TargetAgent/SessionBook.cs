@@ -34,7 +34,8 @@ internal sealed class SessionBook(ITarget target, string directory, TimeProvider
         internal Task<JsonObject>? Opened { get; set; }
     }
 
-    private static readonly TimeSpan Again = TimeSpan.FromMilliseconds(200);
+    /// <summary>Ours: 5 ms for each of those that end together.</summary>
+    private static readonly TimeSpan Again = TimeSpan.FromMilliseconds(200), PerTidying = TimeSpan.FromMilliseconds(5);
     private readonly ConcurrentDictionary<string, Live> _live = new();
     /// <summary>What has ended in this run: a late order does not open it again.</summary>
     private readonly ConcurrentDictionary<string, byte> _over = new();
@@ -194,6 +195,8 @@ internal sealed class SessionBook(ITarget target, string directory, TimeProvider
             report(new() { ["type"] = "over", ["session"] = live.Id, ["reason"] = reason, ["milliseconds"] = took, ["left"] = 0 });
             Log.Info($"ended ({reason}) in {took:0.0} ms", live.Id);
         }
+        // What dies of itself now, connections and clients among it, has the processors first: a hundred tidyings at once would keep it waiting.
+        await Task.Delay(PerTidying * mine.Count);
         await Parallel.ForEachAsync(mine, async (live, _) =>
         {
             var found = await CleanAsync(live.Id);

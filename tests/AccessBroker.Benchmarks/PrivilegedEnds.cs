@@ -249,7 +249,7 @@ internal static class PrivilegedEnds
                 insert into file_permissions.sets (resource, title, confidentiality, created_at, created_by) values ('/作業/{i}.bin', 'x', 1, now(), 'bench') on conflict do nothing;
                 with s as (insert into privileged.sessions (id, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state)
                   select 'ps{Convert.ToHexStringLower(System.Security.Cryptography.RandomNumberGenerator.GetBytes(10))}', '{work}', 'documents', 'files', s.person, s.card, s.terminal, s.id, s.address, 'bench', '', '{'{'}{'}'}', now(), now() + interval '1 hour', 'open' from sessions.sessions s where s.person = 'p-9001' and s.ended_at is null returning id)
-                insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by) select '/作業/{i}.bin', 'person:p-9001', array['read'], now(), now() + interval '1 hour', id || ': bench', 'x', 'x' from s
+                insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by, holder) select '/作業/{i}.bin', 'person:p-9001', array['read'], now(), now() + interval '1 hour', 'bench', 'x', 'x', id from s
                 """);
         }
         await city.EnterFilesAsync(me);

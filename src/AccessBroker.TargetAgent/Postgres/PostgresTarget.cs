@@ -121,6 +121,7 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
         string[] wanted = [.. sessions];
         await using var connection = await _source.OpenConnectionAsync();
         await using (var limit = new NpgsqlCommand("set lock_timeout = '200ms'", connection)) await limit.ExecuteNonQueryAsync();
+        var pause = TimeSpan.FromMilliseconds(2);
         for (var since = Stopwatch.StartNew(); ;)
         {
             await ColumnAsync(connection, Terminate, wanted);
@@ -130,7 +131,9 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
                 union all select split_part(rolname, '_', 2) from pg_roles where split_part(rolname, '_', 2) = any($1) and rolname like 'ab\_%' and rolcanlogin
                 """, wanted);
             if (left.Count == 0 || since.Elapsed.TotalSeconds > 5) return sessions.ToDictionary(s => s, s => left.Count(l => l == s));
-            await Task.Delay(2);
+            await Task.Delay(pause);
+            // A hundred backends take their time to go: asking all the time would take it from them.
+            pause = TimeSpan.FromMilliseconds(Math.Min(20, pause.TotalMilliseconds * 1.5));
         }
     }
 

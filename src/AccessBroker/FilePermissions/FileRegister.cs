@@ -98,9 +98,9 @@ internal static class FileRegister
         on conflict (resource) do update set title = excluded.title, section = excluded.section, named_only = excluded.named_only, confidentiality = excluded.confidentiality, integrity = excluded.integrity, availability = excluded.availability
         """, ct);
 
-    internal static async Task<long> AddGrantAsync(UnitOfWork work, FileGrant grant, string reason, string requestedBy, string approvedBy, long? request, CancellationToken ct) => (await work.QueryAsync($"""
-        insert into file_permissions.grants (resource, subject, actions, deny, up_to, conditions, valid_from, valid_until, reason, requested_by, approved_by, request)
-        values ({grant.Resource}, {grant.Subject}, {grant.Actions.ToArray()}, {grant.Deny}, {grant.UpTo}, {JsonSerializer.Serialize(grant.Conditions):json}, {grant.From}, {grant.Until}, {reason}, {requestedBy}, {approvedBy}, {request?.ToString(System.Globalization.CultureInfo.InvariantCulture)}::bigint) returning id
+    internal static async Task<long> AddGrantAsync(UnitOfWork work, FileGrant grant, string reason, string requestedBy, string approvedBy, long? request, CancellationToken ct, string? holder = null) => (await work.QueryAsync($"""
+        insert into file_permissions.grants (resource, subject, actions, deny, up_to, conditions, valid_from, valid_until, reason, requested_by, approved_by, request, holder)
+        values ({grant.Resource}, {grant.Subject}, {grant.Actions.ToArray()}, {grant.Deny}, {grant.UpTo}, {JsonSerializer.Serialize(grant.Conditions):json}, {grant.From}, {grant.Until}, {reason}, {requestedBy}, {approvedBy}, {request?.ToString(System.Globalization.CultureInfo.InvariantCulture)}::bigint, {holder}) returning id
         """, r => r.GetInt64(0), ct))[0];
 
     /// <summary>Ends a grant, or with <paramref name="denial"/> a refusal: that widens, so it needs an approval. False: it has ended, there is none, or it is of the other kind.</summary>

@@ -18,7 +18,7 @@ public sealed class TemporaryGrants(FileDecisions decisions, Wakeups wakeups, Ti
         if (await work.AskAsync(FileRegister.FindSet(path), ct) is null) return FileRequest.UnknownPlace;
         var now = time.GetUtcNow();
         var grant = new FileGrant(0, path, $"person:{person}", [.. actions], false, 3, new Dictionary<string, JsonElement>(), now, until);
-        var id = await FileRegister.AddGrantAsync(work, grant, $"{holder}: {reason}", person.Value, string.Join(' ', approvers), null, ct);
+        var id = await FileRegister.AddGrantAsync(work, grant, $"{holder}: {reason}", person.Value, string.Join(' ', approvers), null, ct, holder);
         work.Enter(FileRequest.Register, $"grant-{id.ToString(CultureInfo.InvariantCulture)}", "特権作業のための許可", person.Value, FileRequest.Entry(grant, reason), now);
         work.Record(new("files.add-grant", HistoryOutcome.Done) { Person = person, Details = new Dictionary<string, string> { ["grant"] = $"{id}", ["path"] = path, ["privileged"] = holder, ["actions"] = string.Join(' ', actions), ["until"] = JapaneseTime.Precise(until) } }, now);
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
@@ -26,34 +26,24 @@ public sealed class TemporaryGrants(FileDecisions decisions, Wakeups wakeups, Ti
     }
 
     /// <summary>The work lasts longer, and its permission with it.</summary>
-    public async Task ExtendAsync(UnitOfWork work, string holder, PersonId person, DateTimeOffset until, CancellationToken ct)
+    public async Task ExtendAsync(UnitOfWork work, string holder, DateTimeOffset until, CancellationToken ct)
     {
-        var (subject, prefix) = ($"person:{person}", holder + ": ");
-        await work.ExecuteAsync($"update file_permissions.grants set valid_until = {until} where subject = {subject} and not deny and request is null and ended_at is null and valid_until > clock_timestamp() and starts_with(reason, {prefix})", ct);
+        await work.ExecuteAsync($"update file_permissions.grants set valid_until = {until} where holder = {holder} and ended_at is null and valid_until > clock_timestamp()", ct);
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
 
     /// <summary>Ends what belongs to these works, in the caller's unit of work; at this node at once, before the commit: transfers wait for no disk. The events of <see cref="EndedAsync"/> follow, in this one or the next.</summary>
-    public async Task EndAsync(UnitOfWork work, IReadOnlyCollection<(string Holder, PersonId Person)> which)
+    public async Task EndAsync(UnitOfWork work, IReadOnlyCollection<string> holders)
     {
-        var (prefixes, subjects) = Names(which);
-        var ended = await work.QueryAsync($"""
-            update file_permissions.grants g set ended_at = least(clock_timestamp(), g.valid_until), ended_by = 'privileged' from unnest({prefixes}, {subjects}) as w (prefix, subject)
-            where g.subject = w.subject and starts_with(g.reason, w.prefix) and not g.deny and g.request is null and g.ended_at is null returning g.id, g.subject
-            """, r => (Id: r.GetInt64(0), Person: PersonId.Parse(r.GetString(1)["person:".Length..])), CancellationToken.None);
+        var ended = await work.QueryAsync($"update file_permissions.grants set ended_at = least(clock_timestamp(), valid_until), ended_by = 'privileged' where holder = any({holders.ToArray()}) and ended_at is null returning id, subject",
+            r => (Id: r.GetInt64(0), Person: PersonOf(r.GetString(1))), CancellationToken.None);
         foreach (var group in ended.GroupBy(e => e.Person, e => e.Id)) decisions.Forget(group.Key, group.ToHashSet());
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
 
     /// <summary>The events of their end by <see cref="EndAsync"/>.</summary>
-    public async Task<List<Narrowed>> EndedAsync(UnitOfWork work, IReadOnlyCollection<(string Holder, PersonId Person)> which, string reason)
-    {
-        var (prefixes, subjects) = Names(which);
-        return await work.QueryAsync($"""
-            select g.id, w.prefix, w.subject from file_permissions.grants g join unnest({prefixes}, {subjects}) as w (prefix, subject) on g.subject = w.subject and starts_with(g.reason, w.prefix)
-            where not g.deny and g.request is null and g.ended_at is not null
-            """, r => new Narrowed(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = PersonId.Parse(r.GetString(2)["person:".Length..]), Details = new Dictionary<string, string> { ["grant"] = r.GetInt64(0).ToString(CultureInfo.InvariantCulture), ["privileged"] = r.GetString(1)[..^2], ["why"] = reason } }, time.GetUtcNow()), CancellationToken.None);
-    }
+    public Task<List<Narrowed>> EndedAsync(UnitOfWork work, IReadOnlyCollection<string> holders, string reason) => work.QueryAsync($"select id, subject, holder from file_permissions.grants where holder = any({holders.ToArray()}) and ended_at is not null",
+        r => new Narrowed(new("files.end-grant", HistoryOutcome.Ended, "files.ended") { Person = PersonOf(r.GetString(1)), Details = new Dictionary<string, string> { ["grant"] = r.GetInt64(0).ToString(CultureInfo.InvariantCulture), ["privileged"] = r.GetString(2), ["why"] = reason } }, time.GetUtcNow()), CancellationToken.None);
 
-    private static (string[] Prefixes, string[] Subjects) Names(IReadOnlyCollection<(string Holder, PersonId Person)> which) => ([.. which.Select(w => w.Holder + ": ")], [.. which.Select(w => $"person:{w.Person}")]);
+    private static PersonId PersonOf(string subject) => PersonId.Parse(subject["person:".Length..]);
 }

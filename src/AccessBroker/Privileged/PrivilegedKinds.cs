@@ -186,7 +186,7 @@ internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, Permissions pe
         var until = session.EndsAt + SessionKind.Length(request.Fields)!.Value;
         // Who approved it does not review the work either.
         await work.ExecuteAsync($"update privileged.sessions set ends_at = {until}, approvers = approvers || {request.Approvers.Append(by.Value).Except(session.Approvers).ToArray()} where id = {session.Id} and state = 'open'", ct);
-        if (session.Kind == "files") await files.ExtendAsync(work, session.Id, session.Person, until, ct);
+        if (session.Kind == "files") await files.ExtendAsync(work, session.Id, until, ct);
         work.Record(TargetReports.Event(session, "privileged.extend", HistoryOutcome.Done) with { Person = by, Details = TargetReports.Details(session, ("until", JapaneseTime.Precise(until)), ("extension", $"{request.Id}")) }, time.GetUtcNow());
         work.AfterCommit(() => wakeups.Wake(SessionDirector.Topic));
         return null;

@@ -140,7 +140,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         });
     }
 
-    private static List<(string Holder, PersonId Person)> Permissions(IEnumerable<PrivilegedSession> sessions) => [.. sessions.Where(s => s.Kind == "files").Select(s => (s.Id, s.Person))];
+    private static List<string> Permissions(IEnumerable<PrivilegedSession> sessions) => [.. sessions.Where(s => s.Kind == "files").Select(s => s.Id)];
 
     private async Task EndAsync(string target, string[] ids, string reason)
     {

@@ -15,11 +15,19 @@ namespace AccessBroker.Privileged;
 internal sealed class TargetReports(Store store, PrivilegedNotices notices, Wakeups wakeups, TimeProvider time)
 {
     /// <summary>What was open and the agent does not know any more is over: it is asked for the closing word, which it gives for whatever it does not know.</summary>
-    internal Task GreetAsync(string target, JsonElement hello, CancellationToken ct) => store.ExecuteAsync($"""
-        update privileged.sessions set state = 'ending', asked_at = clock_timestamp(), end_reason = {Restarted}
-        where target = {target} and state = 'open' and not (id = any({(hello.TryGetProperty("running", out var list) ? list.EnumerateArray().Select(r => r.GetString()!).ToArray() : [])}))
-        """, ct);
+    /// <returns>What runs there but not here: over, or unknown, as after a restore of the database. It must end.</returns>
+    internal async Task<List<string>> GreetAsync(string target, JsonElement hello, CancellationToken ct)
+    {
+        string[] running = hello.TryGetProperty("running", out var list) ? [.. list.EnumerateArray().Select(r => r.GetString()!)] : [];
+        await using var work = await store.BeginAsync(ct);
+        await work.ExecuteAsync($"update privileged.sessions set state = 'ending', asked_at = clock_timestamp(), end_reason = {Restarted} where target = {target} and state = 'open' and not (id = any({running}))", ct);
+        var strays = await work.QueryAsync($"select id from unnest({running}) id where not exists (select from privileged.sessions s where s.id = id and s.target = {target} and s.ended_at is null)", r => r.GetString(0), ct);
+        foreach (var stray in strays) work.Record(new("privileged.order-end", HistoryOutcome.Ended, Unknown) { Details = new Dictionary<string, string> { ["target"] = target, ["privileged"] = IdForm.Fits(stray) ? stray : "malformed" } }, time.GetUtcNow());
+        await work.CommitAsync(ct);
+        return strays;
+    }
 
+    internal const string Unknown = "privileged.no-such-session";
     private const string Restarted = "privileged.agent-restarted";
 
     /// <summary>The answer, or null. Throws <see cref="KeyNotFoundException"/> or <see cref="InvalidOperationException"/> for what is malformed.</summary>
@@ -30,7 +38,7 @@ internal sealed class TargetReports(Store store, PrivilegedNotices notices, Wake
         if (await work.AskAsync(PrivilegedStore.Lock(id), ct) is not { } session || session.Target != target)
         {
             // Unknown here: it is told to forget it, and the history tells that it was said.
-            work.Record(new("privileged.report", HistoryOutcome.Refused, "privileged.no-such-session") { Details = new Dictionary<string, string> { ["target"] = target, ["session"] = IdForm.Fits(id) ? id : "malformed" } }, time.GetUtcNow());
+            work.Record(new("privileged.report", HistoryOutcome.Refused, Unknown) { Details = new Dictionary<string, string> { ["target"] = target, ["session"] = IdForm.Fits(id) ? id : "malformed" } }, time.GetUtcNow());
             await work.CommitAsync(ct);
             return message.TryGetProperty("number", out var n) ? new() { ["type"] = "noted", ["session"] = id, ["number"] = n.GetInt32() } : new() { ["type"] = "noted", ["session"] = id };
         }

@@ -95,11 +95,12 @@ internal sealed partial class TargetStream(Store store, CertificateAuthorities a
         if (await frames.ReadAsync(ct) is not { } hello || StrictJson.Text(hello, "type") != "hello" || StrictJson.Text(hello, "kind") != policy.Now.KindOf(target)) return;
         await store.RecordAsync(new("privileged.attach-agent", HistoryOutcome.Done) { Address = address, Details = new Dictionary<string, string> { ["target"] = target } }, time.GetUtcNow(), ct);
         mine.Version = hello.TryGetProperty("version", out var version) && version.TryGetInt64(out var number) ? number : 1;
-        await reports.GreetAsync(target, hello, ct);
+        var strays = await reports.GreetAsync(target, hello, ct);
         Attachment? older;
         lock (_attached) (older, _attached[target]) = (_attached.GetValueOrDefault(target), mine);
         if (older is not null) try { await older.Ended.CancelAsync(); } catch (ObjectDisposedException) { /* it ended by itself just now */ }
         await frames.SendAsync(new() { ["type"] = "welcome", ["target"] = target }, ct);
+        foreach (var stray in strays) await frames.SendAsync(new() { ["type"] = "end", ["session"] = stray, ["more"] = new JsonArray(), ["reason"] = TargetReports.Unknown }, ct);
         wakeups.Wake(SessionDirector.Topic);
         // Without the database nothing is taken note of, but the stream stays: orders that need no database go out on it.
         for (var waiting = false; await frames.ReadAsync(ct) is { } message;)

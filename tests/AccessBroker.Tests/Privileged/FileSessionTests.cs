@@ -86,7 +86,7 @@ public sealed class FileSessionTests(FileSessionTests.City broker) : IClassFixtu
         await Task.Delay(1000);    // Ten turns of the judge.
         Assert.False(stream.IsCompleted);
         Assert.Equal(HttpStatusCode.OK, (await AskAsync(me.Http, broker.FileUrl("公開/お知らせ.txt"))).Status);
-        await broker.SqlAsync($"update privileged.sessions set ends_at = now() + interval '1 second' where id = '{second}'; update file_permissions.grants set valid_until = now() + interval '1 second' where starts_with(reason, '{second}')");
+        await broker.SqlAsync($"update privileged.sessions set ends_at = now() + interval '1 second' where id = '{second}'; update file_permissions.grants set valid_until = now() + interval '1 second' where holder = '{second}'");
         Assert.IsAssignableFrom<IOException>(await stream.WaitAsync(TimeSpan.FromSeconds(10)));
         await broker.StateAsync(second, "ended");
         Assert.Equal(HttpStatusCode.Forbidden, (await AskAsync(me.Http, broker.FileUrl("公開/お知らせ.txt"))).Status);

@@ -141,6 +141,24 @@ public sealed class PrivilegedFaultTests(PrivilegedFaultTests.City broker) : ICl
         finally { await Place.PartAsync("start", "redis"); }
     }
 
+    /// <summary>A target that comes back with work the database does not know, or knows as over (an older copy was restored): it ends at once.</summary>
+    [Theory, Trait("Requirement", "PRV-02"), InlineData("update privileged.sessions set state = 'ended', ended_at = now() where id = '{0}'"), InlineData("delete from privileged.connect_codes where session = '{0}'; delete from privileged.chunks where session = '{0}'; delete from privileged.sessions where id = '{0}'")]
+    public async Task Work_that_is_not_on_record_ends_when_its_target_comes_back(string lost)
+    {
+        using var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "admin");
+        var shell = await BeginAsync("maintain", "app", "ssh");
+        using var ssh = broker.Access("ssh", await CodeAsync(shell), "sleep 704");
+        await Eventually.TrueAsync(() => Task.FromResult(_host.Processes().Exists(p => p.Contains("704", StringComparison.Ordinal))), $"it runs {_host.Log}", 20);
+        broker.Wire.Cut();
+        await broker.SqlAsync("delete from privileged.certificates; " + string.Format(System.Globalization.CultureInfo.InvariantCulture, lost, shell));
+        Assert.False(ssh.HasExited);
+        broker.Wire.Start();
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(15));
+        await ssh.WaitForExitAsync(limit.Token);
+        await _host.GoneAsync();
+        Assert.NotEmpty(await broker.SqlAsync($"select 1 from history.events where operation = 'privileged.order-end' and reason = 'privileged.no-such-session' and details->>'privileged' = '{shell}'"));
+    }
+
     private async Task WellAsync()
     {
         await Eventually.TrueAsync(async () => { using var client = broker.Client(); return (await client.GetAsync(new Uri("/health", UriKind.Relative))).IsSuccessStatusCode; }, "the broker is well", 30);
@@ -155,7 +173,7 @@ public sealed class PrivilegedFaultTests(PrivilegedFaultTests.City broker) : ICl
         await broker.SqlAsync($"""
             insert into privileged.sessions (id, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state)
             select '{id}', '{work}', '{target}', '{kind}', s.person, s.card, s.terminal, s.id, s.address, 'x', '', '{'{'}{'}'}', now(), now() + interval '1 hour', '{(kind == "files" ? "open" : "opening")}' from sessions.sessions s where s.person = 'p-9001' and s.ended_at is null;
-            insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by) select '/公開', 'person:p-9001', array['read'], now(), now() + interval '1 hour', '{id}: x', 'x', 'x' where '{kind}' = 'files'
+            insert into file_permissions.grants (resource, subject, actions, valid_from, valid_until, reason, requested_by, approved_by, holder) select '/公開', 'person:p-9001', array['read'], now(), now() + interval '1 hour', 'x', 'x', 'x', '{id}' where '{kind}' = 'files'
             """);
         await broker.StateAsync(id, "open");
         return id;
