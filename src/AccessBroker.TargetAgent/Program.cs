@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text.Json;
@@ -12,15 +11,11 @@ const string usage = """
     AccessBroker.TargetAgent enrol --config FILE < CODE    gets this target's certificate, once
     AccessBroker.TargetAgent setup --config FILE           sshd: makes the pool of accounts, keeps at and cron from them
     AccessBroker.TargetAgent stop --config FILE < ORDER    brings an emergency stop, signed with a card, to the running agent
-    AccessBroker.TargetAgent shell SOCKET                  sshd's ForceCommand
-    AccessBroker.TargetAgent extend SOCKET MINUTES REASON  asks for more time, from inside a session
     """;
 try
 {
     switch (args)
     {
-        case ["shell", var socket]: return await ShellDoor.RunAsync(socket);
-        case ["extend", var socket, var minutes, var reason] when int.TryParse(minutes, CultureInfo.InvariantCulture, out var more) && more > 0: return await ShellDoor.ExtendAsync(socket, more, reason);
         case ["run", "--config", var file]:
             using (var stopping = new CancellationTokenSource())
             using (var agent = new Agent(file, TargetOptions.Read(file), TimeProvider.System))

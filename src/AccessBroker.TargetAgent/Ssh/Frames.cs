@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace AccessBroker.TargetAgent.Ssh;
 
-/// <summary>What passes between the shell's door (under the session's account) and the agent: a letter, a length (4 bytes, big-endian), the content.</summary>
+/// <summary>What passes between the shell's door (<c>door.pl</c>, under the session's account) and the agent: a letter, a length (4 bytes, big-endian), the content.</summary>
 internal static class Frames
 {
     /// <summary>To the agent: how the session begins (JSON), typed bytes, end of input, window (rows, columns).</summary>

@@ -257,7 +257,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     private async Task WriteToolsAsync()
     {
         var file = Path.Combine(options.RunDirectory, "tools", "access-extend");
-        await File.WriteAllTextAsync(file, $"#!/bin/sh\nexec dotnet {Path.Combine(AppContext.BaseDirectory, "AccessBroker.TargetAgent.dll")} extend {Path.Combine(options.RunDirectory, "shell.sock")} \"$1\" \"$2\"\n");
+        await File.WriteAllTextAsync(file, $"#!/bin/sh\nexec perl {Path.Combine(AppContext.BaseDirectory, "door.pl")} {Path.Combine(options.RunDirectory, "shell.sock")} extend \"$1\" \"$2\"\n");
         File.SetUnixFileMode(file, (UnixFileMode)0b111_101_101);
     }
 

@@ -46,7 +46,7 @@ internal sealed class SshHost(PrivilegedCity broker, string target, int accounts
     private async Task StartSshdAsync()
     {
         var sample = await File.ReadAllTextAsync(Path.Combine(Place.Root, "src/AccessBroker/samples/sshd-target.conf"));
-        foreach (var (from, to) in ((string, string)[])[("/var/lib/accessbroker-target/ssh-user-ca.pub", Path.Combine(_data, "agent/ssh-user-ca.pub")), ("/run/accessbroker-target", _run), ("/opt/accessbroker-target/AccessBroker.TargetAgent.dll", Program)])
+        foreach (var (from, to) in ((string, string)[])[("/var/lib/accessbroker-target/ssh-user-ca.pub", Path.Combine(_data, "agent/ssh-user-ca.pub")), ("/run/accessbroker-target", _run), ("/opt/accessbroker-target", Path.GetDirectoryName(Program)!)])
         {
             Assert.Contains(from, sample, StringComparison.Ordinal);
             sample = sample.Replace(from, to, StringComparison.Ordinal);
