@@ -129,13 +129,13 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         var rooms = sessions.Select(s => _rooms.GetValueOrDefault(s)).OfType<Room>().ToList();
         foreach (var room in rooms) room.Over = true;
         // The kill waits for nothing, not even for a file that cannot be deleted.
-        foreach (var room in rooms) room.Group?.Kill();
+        Urgent.Run(() => { foreach (var room in rooms) room.Group?.Kill(); });
         foreach (var room in rooms)
         {
             File.Delete(Principals(room.Account));
             File.Delete(Sudoers(room.Account));
         }
-        foreach (var room in rooms) room.Group?.Kill();
+        Urgent.Run(() => { foreach (var room in rooms) room.Group?.Kill(); });
         return await UntilNothingAsync(rooms);
     }
 
