@@ -16,6 +16,13 @@ try
 {
     switch (args)
     {
+        // What sshd's configuration of an earlier version calls.
+        case ["shell", var socket]:
+            using (var door = System.Diagnostics.Process.Start("perl", [Path.Combine(AppContext.BaseDirectory, "door.pl"), socket]))
+            {
+                await door.WaitForExitAsync();
+                return door.ExitCode;
+            }
         case ["run", "--config", var file]:
             using (var stopping = new CancellationTokenSource())
             using (var agent = new Agent(file, TargetOptions.Read(file), TimeProvider.System))

@@ -4,7 +4,8 @@ namespace AccessBroker.TargetAgent.Postgres;
 
 /// <summary>
 /// Who may do what on a PostgreSQL server, beside the living sessions: attributes and memberships of roles, rights on databases; and in every database
-/// that lets the agent in, what others than its owner may do with each schema's relations and functions, counted. <clause>MIC 6.2解(1)</clause>
+/// that lets the agent in, what others than its owner may do with each schema's relations, columns and functions, counted, and which functions of the catalog were granted. Not looked
+/// at: large objects, types, languages, foreign servers, tablespaces, parameters, views of the catalog. <clause>MIC 6.2解(1)</clause>
 /// </summary>
 internal static class PostgresRights
 {
@@ -59,9 +60,14 @@ internal static class PostgresRights
         where n.nspname not in ('pg_catalog', 'information_schema') and a.grantee <> c.relowner and c.relpersistence <> 't' group by n.nspname, g.rolname, a.privilege_type, case c.relkind when 'S' then 'sequences' else 'tables' end
         union all select 'owner ' || n.nspname || ': ' || o.rolname || ' of ' || count(*) || ' #' || left(md5(string_agg(c.relname, ',' order by c.relname)), 8)
         from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner where n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and c.relkind in ('r', 'v', 'm', 'f', 'p', 'S') and c.relpersistence <> 't' and not (o.rolname = any($3)) group by n.nspname, o.rolname
+        union all select 'columns ' || n.nspname || ': ' || coalesce(g.rolname, 'public') || ' ' || a.privilege_type || ' on ' || count(*) || ' #' || left(md5(string_agg(c.relname || '.' || t.attname, ',' order by c.relname, t.attname)), 8)
+        from pg_attribute t join pg_class c on c.oid = t.attrelid join pg_namespace n on n.oid = c.relnamespace, aclexplode(t.attacl) a left join pg_roles g on g.oid = a.grantee where n.nspname not in ('pg_catalog', 'information_schema') and a.grantee <> c.relowner and c.relpersistence <> 't' group by n.nspname, g.rolname, a.privilege_type
+        union all select 'catalog ' || n.nspname || ': ' || g.rolname || ' EXECUTE on ' || count(*) || ' #' || left(md5(string_agg(p.oid::regprocedure::text, ',' order by p.oid::regprocedure::text)), 8)
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace left join pg_init_privs i on i.objoid = p.oid and i.classoid = 'pg_proc'::regclass and i.objsubid = 0, aclexplode(p.proacl) a join pg_roles g on g.oid = a.grantee
+        where n.nspname in ('pg_catalog', 'information_schema') and p.proacl is distinct from i.initprivs and a.grantee <> p.proowner and not exists (select from aclexplode(i.initprivs) b where b.grantee = a.grantee) group by n.nspname, g.rolname
         union all select 'function ' || n.nspname || ': ' || coalesce(g.rolname, 'public') || ' EXECUTE on ' || count(*) || ' #' || left(md5(string_agg(p.oid::regprocedure::text, ',' order by p.oid::regprocedure::text)), 8)
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace, aclexplode(p.proacl) a left join pg_roles g on g.oid = a.grantee where n.nspname not in ('pg_catalog', 'information_schema') and a.grantee <> p.proowner and a.grantee <> 0 group by n.nspname, g.rolname
-        union all select 'definer ' || n.nspname || ': ' || o.rolname || ' of ' || count(*) || ' functions #' || left(md5(string_agg(p.oid::regprocedure::text, ',' order by p.oid::regprocedure::text)), 8)
+        union all select 'definer ' || n.nspname || ': ' || o.rolname || ' of ' || count(*) || ' functions #' || left(md5(string_agg(p.oid::regprocedure::text || p.prosrc || coalesce(p.probin, ''), ',' order by p.oid::regprocedure::text)), 8)
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_roles o on o.oid = p.proowner where p.prosecdef and n.nspname not in ('pg_catalog', 'information_schema') and not (o.rolname = any($3)) group by n.nspname, o.rolname
         union all select 'schema ' || n.nspname || ': ' || coalesce(g.rolname, 'public') || ' ' || a.privilege_type from pg_namespace n, aclexplode(n.nspacl) a left join pg_roles g on g.oid = a.grantee
         where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and a.grantee <> n.nspowner and (a.grantee <> 0 or n.nspname <> 'public' or a.privilege_type <> 'USAGE')

@@ -137,16 +137,16 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
         }
     }
 
-    /// <summary>Nobody gets in any more: all in one transaction, so that the disk is waited for once; each alone where somebody holds one of them.</summary>
+    /// <summary>Nobody gets in any more: all in one transaction, so that the disk is waited for once; each alone where one of them fails.</summary>
     private static async Task CloseAsync(NpgsqlConnection connection, List<string> roles)
     {
         if (roles.Count == 0) return;
         await using var batch = new NpgsqlBatch(connection);
         foreach (var role in roles) batch.BatchCommands.Add(new($"alter role {Quoted(role)} nologin connection limit 0 password null valid until '-infinity'"));
         try { await batch.ExecuteNonQueryAsync(); }
-        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+        // One that is held, changed or dropped at this moment keeps no other open; alone it is for the next round, which looks again.
+        catch (PostgresException e) when (roles.Count > 1 || e.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.InternalError or PostgresErrorCodes.UndefinedObject)
         {
-            // Its holder has just been terminated: the next round.
             if (roles.Count > 1) foreach (var role in roles) await CloseAsync(connection, [role]);
         }
     }

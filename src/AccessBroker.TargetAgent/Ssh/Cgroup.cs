@@ -51,8 +51,12 @@ internal sealed class Cgroup
     /// <summary>SIGKILL to every process in it and below, atomically.</summary>
     internal void Kill()
     {
-        if (_kill is { IsClosed: false } open) RandomAccess.Write(open, "1"u8, 0);
-        else if (Directory.Exists(_path)) File.WriteAllText(KillFile, "1");
+        try
+        {
+            if (_kill is { } open) RandomAccess.Write(open, "1"u8, 0);
+            else if (Directory.Exists(_path)) File.WriteAllText(KillFile, "1");
+        }
+        catch (Exception e) when (e is ObjectDisposedException || (e is IOException && !Directory.Exists(_path))) { /* it is gone */ }
     }
 
     /// <summary>Every process in it and below stands still, or goes on. A kill reaches it all the same.</summary>

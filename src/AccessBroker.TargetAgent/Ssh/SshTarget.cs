@@ -129,15 +129,23 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         var rooms = sessions.Select(s => _rooms.GetValueOrDefault(s)).OfType<Room>().ToList();
         foreach (var room in rooms) room.Over = true;
         // The kill waits for nothing, not even for a file that cannot be deleted.
-        Urgent.Run(() => { foreach (var room in rooms) room.Group?.Kill(); });
+        KillAll(rooms);
         foreach (var room in rooms)
         {
             File.Delete(Principals(room.Account));
             File.Delete(Sudoers(room.Account));
         }
-        Urgent.Run(() => { foreach (var room in rooms) room.Group?.Kill(); });
+        KillAll(rooms);
         return await UntilNothingAsync(rooms);
     }
+
+    /// <summary>One group that cannot be killed keeps no other alive; who is left is looked for afterwards.</summary>
+    private static void KillAll(List<Room> rooms) => Urgent.Run(() =>
+    {
+        foreach (var room in rooms)
+            try { room.Group?.Kill(); }
+            catch (IOException e) { Log.Warn($"a group could not be killed, tried again: {e.Message}", room.Session); }
+    });
 
     /// <summary>
     /// Looks until nothing is left. What is not in a group (a connection without a shell, a login that was under way) dies by its account. One look at

@@ -15,9 +15,9 @@ internal static partial class Urgent
     {
         var (lowest, none) = (1, 0);
         // 0 is the calling thread. Where it is not allowed the kills come all the same, only later.
-        _ = sched_setscheduler(0, Fifo | ResetOnFork, ref lowest);
+        var raised = sched_setscheduler(0, Fifo | ResetOnFork, ref lowest) == 0;
         try { act(); }
-        finally { _ = sched_setscheduler(0, Other, ref none); }
+        finally { if (raised && sched_setscheduler(0, Other | ResetOnFork, ref none) != 0) Log.Warn("a thread keeps its priority"); }
     }
 
     [LibraryImport("libc", SetLastError = true)] private static partial int sched_setscheduler(int thread, int policy, ref int priority);

@@ -18,12 +18,12 @@ socket($agent, PF_UNIX, SOCK_STREAM, 0) && connect($agent, pack_sockaddr_un($pat
 $SIG{PIPE} = 'IGNORE';
 my $tty = !$act && length($ENV{SSH_TTY} // '') > 0;
 my $resized = 0;
-my ($up, $in, $exit, $typing, $listening) = ('', '', undef, !$act, 1);
+my ($up, $in, $exit, $typing, $listening, $heard) = ('', '', undef, !$act, 1, 1);
 my %down = (o => '', r => '');
 my %screen = (o => \*STDOUT, r => \*STDERR);
 
 if ($act) {
-    refuse() unless $act eq 'extend' && ($minutes // '') =~ /^[1-9][0-9]{0,3}$/;
+    unless ($act eq 'extend' && ($minutes // '') =~ /^[1-9][0-9]{0,3}$/) { print STDERR "access-extend 分数 '理由'\n"; exit 2; }
     frame('h', "{\"extend\":$minutes,\"reason\":" . text($reason // '') . '}');
 } else {
     my ($rows, $columns) = $tty ? size() : (0, 0);
@@ -42,7 +42,9 @@ while ($listening || length($down{o}) || length($down{r})) {
     vec($writable, fileno($agent), 1) = 1 if length($up) && $listening;
     for my $kind ('o', 'r') { vec($writable, fileno($screen{$kind}), 1) = 1 if length($down{$kind}); }
     next if select($readable, $writable, undef, undef) < 0;
-    if (vec($writable, fileno($agent), 1)) { put($agent, \$up) or $listening = 0; }
+    # The agent takes no more input when its command is over: what it still has to show, and the exit code, are read all the same.
+    if (vec($writable, fileno($agent), 1)) { put($agent, \$up) or ($typing, $heard) = (0, 0); }
+    $up = '' unless $heard;
     for my $kind ('o', 'r') { if (vec($writable, fileno($screen{$kind}), 1)) { put($screen{$kind}, \$down{$kind}) or leave(255); } }
     if (vec($readable, fileno(STDIN), 1)) {
         my $read = sysread(STDIN, my $typed, BLOCK);
@@ -80,7 +82,7 @@ sub size { my $window = pack('S4', 0); return ioctl(STDIN, GET_WINDOW_SIZE, $win
 # A JSON string; what is no UTF-8 is replaced.
 sub text {
     my ($bytes) = @_;
-    utf8::decode($bytes) or $bytes =~ s/[^\x00-\x7f]/?/g;
+    $bytes =~ s/[^\x00-\x7f]/?/g unless utf8::decode($bytes) && $bytes !~ /[\x{d800}-\x{dfff}\x{110000}-\x{7fffffff}]/;
     $bytes =~ s/(["\\])/\\$1/g;
     $bytes =~ s/([\x00-\x1f])/sprintf('\\u%04x', ord $1)/ge;
     utf8::encode($bytes);

@@ -1,14 +1,15 @@
+using System.Globalization;
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using AccessBroker.Web;
 
 namespace AccessBroker.Approvals;
 
 /// <summary>
-/// The approvals of a request as one file (ZIP) that is good without this system: for each its document, signature and certificate or key, and the commands
-/// of stock tools (OpenSSL 3) that verify them. The CA's certificate is not in it: whoever verifies takes it from elsewhere. <clause>MIC 6.2(1)③(オ)</clause>
+/// The approvals of a request as one file (ZIP) that is good without this system: for each its document, signature and certificate or key, and a script of
+/// stock tools (OpenSSL 3) that verifies them. The CA's certificate is not in it, and the script is the same for every request: whoever verifies takes
+/// both from elsewhere. <clause>MIC 6.2(1)③(オ)</clause>
 /// </summary>
 internal static class SignatureFile
 {
@@ -22,53 +23,65 @@ internal static class SignatureFile
                 using var entry = zip.CreateEntry(name).Open();
                 entry.Write(content);
             }
-            var commands = new StringBuilder("#!/bin/sh\n# 承認の署名を確かめます。使い方: sh verify.sh operator-card-ca.pem(AccessBroker以外から受け取ったCA証明書)\nset -e\nca=${1:?operator-card-ca.pem}\n");
-            foreach (var approval in approvals)
+            foreach (var (step, document, proof) in approvals)
             {
-                Add($"{approval.Step}/document.json", Encoding.UTF8.GetBytes(approval.Document));
-                Add($"{approval.Step}/signed", approval.Proof.Content);
-                Add($"{approval.Step}/signature", approval.Proof.Signature);
-                var at = request.Decisions.First(d => d.Step == approval.Step);
-                commands.Append(System.Globalization.CultureInfo.InvariantCulture, $"\n# {approval.Step}: {at.By} {JapaneseTime.Precise(at.At)}\n").Append("s=").Append(approval.Step).Append('\n');
-                switch (approval.Proof)
+                Add($"{step}/document.json", Encoding.UTF8.GetBytes(document));
+                Add($"{step}/signed", proof.Content);
+                Add($"{step}/signature", proof.Signature);
+                Add($"{step}/at", Encoding.ASCII.GetBytes(request.Decisions.First(d => d.Step == step).At.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture)));
+                if (proof is OperationSignature.OfCard card)
                 {
-                    case OperationSignature.OfCard card: AddCard(card, approval.Step, at.At, Add, commands); break;
-                    case OperationSignature.OfPasskey key: AddPasskey(key, approval.Step, Add, commands); break;
+                    using var certificate = X509CertificateLoader.LoadCertificate(card.Certificate);
+                    Add($"{step}/certificate.pem", Encoding.ASCII.GetBytes(certificate.ExportCertificatePem() + "\n"));
                 }
-                commands.Append("grep -aqF \"$(openssl dgst -sha256 -r $s/document.json | cut -c1-64)\" $s/signed\necho \"$s: OK\"\n");
+                if (proof is not OperationSignature.OfPasskey key) continue;
+                Add($"{step}/key.pem", Encoding.ASCII.GetBytes(PemEncoding.WriteString("PUBLIC KEY", key.PublicKey) + "\n"));
+                Add($"{step}/authenticator", key.Authenticator);
+                Add($"{step}/client.json", key.Client);
             }
-            Add("verify.sh", Encoding.UTF8.GetBytes(commands.ToString()));
+            Add("verify.sh", Encoding.UTF8.GetBytes(Script));
         }
         return bytes.ToArray();
     }
 
-    private static void AddCard(OperationSignature.OfCard card, string step, DateTimeOffset at, Action<string, byte[]> add, StringBuilder commands)
-    {
-        using var certificate = X509CertificateLoader.LoadCertificate(card.Certificate);
-        add($"{step}/certificate.pem", Encoding.ASCII.GetBytes(certificate.ExportCertificatePem() + "\n"));
-        commands.Append(System.Globalization.CultureInfo.InvariantCulture, $"""
-            openssl verify -attime {at.ToUnixTimeSeconds()} -CAfile "$ca" $s/certificate.pem
-            openssl x509 -in $s/certificate.pem -pubkey -noout > $s/key.pem
-            openssl dgst -sha256 -verify $s/key.pem -signature $s/signature $s/signed
+    /// <summary>
+    /// What <see cref="OperationSignature.Holds"/> judges, with stock tools: the purpose and the document's hash stand in the signed fields; a card's key signed
+    /// these; a passkey signed authenticator data (user present and verified) and the hash of client data, whose challenge is the fields' hash.
+    /// </summary>
+    private const string Script = """
+        #!/bin/sh
+        # 承認の署名を確かめます: sh verify.sh operator-card-ca.pem
+        # この手順はどの申請でも同じです。CA証明書と同じく、別に保管した写しを使ってください。OpenSSL 3 が必要です。
+        set -eu
+        ca=$(realpath "${1:?operator-card-ca.pem}")
+        cd "$(dirname "$0")"
+        refuse() { echo "$s: NG — $1" >&2; exit 1; }
+        hash() { h=$(openssl dgst -sha256 -r "$1") || exit 1; h=${h%% *}; [ ${#h} = 64 ] || exit 1; echo "$h"; }
+        challenge() { c=$(openssl dgst -sha256 -binary "$1" | openssl base64 -A | tr '+/' '-_' | tr -d '='); [ ${#c} = 43 ] || exit 1; echo "$c"; }
+        for s in */; do
+          s=${s%/}
+          if [ -e "$s/certificate.pem" ]; then
+            openssl verify -attime "$(cat "$s/at")" -no-CApath -no-CAstore -CAfile "$ca" "$s/certificate.pem" > /dev/null || refuse 証明書
+            openssl x509 -in "$s/certificate.pem" -pubkey -noout > "$s/key.pem"
+            openssl dgst -sha256 -verify "$s/key.pem" -signature "$s/signature" "$s/signed" > /dev/null || refuse 署名
+            who="カード $(openssl x509 -in "$s/certificate.pem" -noout -subject -nameopt RFC2253)"
+          else
+            c=$(challenge "$s/signed") || refuse 署名の対象
+            grep -qF -e "\"challenge\":\"$c\"" "$s/client.json" || refuse チャレンジ
+            grep -qF -e '"type":"webauthn.get"' "$s/client.json" || refuse 種類
+            flags=$(od -An -tu1 -j32 -N1 "$s/authenticator")
+            [ $((flags & 5)) = 5 ] || refuse 本人確認
+            case $(openssl pkey -pubin -in "$s/key.pem" -text -noout | head -1) in *"(384 bit)"*) d=-sha384 ;; *"(521 bit)"*) d=-sha512 ;; *) d=-sha256 ;; esac
+            openssl dgst -sha256 -binary "$s/client.json" | cat "$s/authenticator" - > "$s/answer"
+            openssl dgst $d -verify "$s/key.pem" -signature "$s/signature" "$s/answer" > /dev/null || refuse 署名
+            openssl pkey -pubin -in "$s/key.pem" -outform DER -out "$s/key.der"
+            who="パスキー key=$(hash "$s/key.der")(誰のものかは、操作履歴の approve の key と比べてください)"
+          fi
+          printf '\000\000\000\030accessbroker:approval:v1' | cmp -s -n 28 - "$s/signed" || refuse 目的
+          h=$(hash "$s/document.json") || refuse 文書
+          [ "$(tail -c 64 "$s/signed")" = "$h" ] || refuse 文書
+          echo "$s: OK — $who — $(date -u -d "@$(cat "$s/at")" +%FT%TZ)"
+        done
 
-            """);
-    }
-
-    /// <summary>The challenge in what the browser sent is the hash of the signed fields; the key signed authenticator data and the hash of that.</summary>
-    private static void AddPasskey(OperationSignature.OfPasskey key, string step, Action<string, byte[]> add, StringBuilder commands)
-    {
-        var publicKey = PublicKey.CreateFromSubjectPublicKeyInfo(key.PublicKey, out _);
-        using var ecdsa = publicKey.GetECDsaPublicKey();
-        add($"{step}/key.pem", Encoding.ASCII.GetBytes(PemEncoding.WriteString("PUBLIC KEY", key.PublicKey) + "\n"));
-        add($"{step}/authenticator", key.Authenticator);
-        add($"{step}/client.json", key.Client);
-        commands.Append(System.Globalization.CultureInfo.InvariantCulture, $"""
-            # パスキー {key.Card}: 誰のものかは、操作履歴の passkeys.enrol(key={Convert.ToHexStringLower(SHA256.HashData(key.PublicKey))})で確かめます。
-            openssl pkey -pubin -in $s/key.pem -outform DER | openssl dgst -sha256 -r | grep -q ^{Convert.ToHexStringLower(SHA256.HashData(key.PublicKey))}
-            openssl dgst -sha256 -binary $s/client.json | cat $s/authenticator - > $s/answer
-            openssl dgst -{OperationSignature.OfPasskey.HashOf(ecdsa?.KeySize ?? 0).Name!.ToLowerInvariant()} -verify $s/key.pem -signature $s/signature $s/answer
-            grep -qF "$(openssl dgst -sha256 -binary $s/signed | openssl base64 | tr '+/' '-_' | tr -d '=')" $s/client.json
-
-            """);
-    }
+        """;
 }

@@ -43,6 +43,9 @@ public sealed class PasskeySignIn(Active<PasskeysPolicy> policy, Candidates cand
         if (!policy.Now.Allows(key.Aaguid) || await work.AskAsync(PasskeyRegister.FindModel(key.Aaguid), ct) is { Revoked: true }) return (null, "sign-in.passkey-model-refused");
         var user = new PasskeyUser(await PasskeyRegister.HandleAsync(work, key.Person, ct), key.Name, [EnrolPasskey.Info(key)]);
         if (await PasskeyCeremony.Of(options).AssertAsync(user, credential.GetRawText(), state, context) is not { } counter) return (null, "sign-in.passkey-not-proven");
+        var response = credential.GetProperty("response");
+        // Larger than anything a key sends: it would not be kept.
+        if (PasskeyCeremony.Bytes(response, "authenticatorData") is not { } authenticator || PasskeyCeremony.Bytes(response, "clientDataJSON") is not { } client || PasskeyCeremony.Bytes(response, "signature") is not { } signature) return (null, "sign-in.passkey-not-proven");
         var now = time.GetUtcNow();
         // §7.2 step 22; a key without a counter stays at 0.
         if ((counter > 0 || key.SignCount > 0) && counter <= key.SignCount)
@@ -51,9 +54,7 @@ public sealed class PasskeySignIn(Active<PasskeysPolicy> policy, Candidates cand
             return (null, "sign-in.passkey-cloned");
         }
         PasskeyRegister.Used(work, key.Card, counter, now);
-        var response = credential.GetProperty("response");
-        byte[] Part(string name) => PasskeyCeremony.Bytes(response, name)!;
-        return (new(key.Card, key.Person, key.Trusted, CoseKey.Read(key.PublicKey)!.SubjectPublicKeyInfo(), Part("authenticatorData"), Part("clientDataJSON"), Part("signature")), "");
+        return (new(key.Card, key.Person, key.Trusted, CoseKey.Read(key.PublicKey)!.SubjectPublicKeyInfo(), authenticator, client, signature), "");
     }
 
     /// <summary>The public key (SubjectPublicKeyInfo, DER) that is registered under this number; null: none.</summary>

@@ -39,14 +39,18 @@ public sealed class PasskeyApprovalTests(PrivilegedCity broker) : IClassFixture<
             var asked = await boss.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-1"));
             var approved = await boss.PostAsync($"/requests/{request}?act=approve", ("Step", "approve-1"), ("Confirmed", await boss.ConfirmAsync(asked.To, key)));
             Assert.True(approved.Page.Contains("承認しました", StringComparison.Ordinal), ConsoleBrowser.Notice(approved.Page));
-            await VerifiesAsync(await ExportAsync(boss, request));
+            var directory = await ExportAsync(boss, request);
+            await VerifiesAsync(directory);
+            await NothingElseVerifiesAsync(directory, "document.json", "signed", "signature", "key.pem", "client.json", "authenticator");
         }
-        // Another key in its place, or another holder: nothing begins.
-        using var foreign = new SoftKey(Model);
+        // A whole signature by another key in its place, another holder, other words: nothing begins.
+        using var foreign = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256);
+        var row = (await broker.SqlAsync($"select encode(authenticator, 'hex'), encode(client, 'hex'), encode(signature, 'hex') from approvals.signatures where request = {request}"))[0].Split('|');
+        var forged = foreign.SignData([.. Convert.FromHexString(row[0]), .. System.Security.Cryptography.SHA256.HashData(Convert.FromHexString(row[1]))], System.Security.Cryptography.HashAlgorithmName.SHA256, System.Security.Cryptography.DSASignatureFormat.Rfc3279DerSequence);
         var stored = (await broker.SqlAsync($"select encode(public_key, 'hex') from approvals.signatures where request = {request}"))[0];
         foreach (var (spoil, mend) in ((string, string)[])
         [
-            ($"update approvals.signatures set public_key = overlay(public_key placing '\\x00'::bytea from length(public_key)) where request = {request}", $"update approvals.signatures set public_key = '\\x{stored}' where request = {request}"),
+            ($"update approvals.signatures set public_key = '\\x{Convert.ToHexString(foreign.ExportSubjectPublicKeyInfo())}', signature = '\\x{Convert.ToHexString(forged)}' where request = {request}", $"update approvals.signatures set public_key = '\\x{stored}', signature = '\\x{row[2]}' where request = {request}"),
             ($"update approvals.signatures set client = convert_to(replace(convert_from(client, 'utf8'), 'webauthn.get', 'webauthn.create'), 'utf8') where request = {request}", $"update approvals.signatures set client = convert_to(replace(convert_from(client, 'utf8'), 'webauthn.create', 'webauthn.get'), 'utf8') where request = {request}"),
             ("update cards.cards set person = 'p-8002' where kind = 'fido-key'", "update cards.cards set person = 'p-8001' where kind = 'fido-key'"),
             ($"update approvals.requests set reason = reason || 'x' where id = {request}", $"update approvals.requests set reason = left(reason, -1) where id = {request}"),
@@ -68,15 +72,9 @@ public sealed class PasskeyApprovalTests(PrivilegedCity broker) : IClassFixture<
         await broker.ApproveAsync(request);
         var directory = await ExportAsync(me, request);
         await VerifiesAsync(directory);
-        foreach (var part in (string[])["document.json", "signed", "signature"])
-        {
-            var file = $"{directory}/approve-1/{part}";
-            var bytes = await File.ReadAllBytesAsync(file);
-            await File.WriteAllBytesAsync(file, [.. bytes[..^1], (byte)(bytes[^1] ^ 1)]);
-            Assert.NotEqual(0, (await VerifyAsync(directory)).Exit);
-            await File.WriteAllBytesAsync(file, bytes);
-        }
-        await VerifiesAsync(directory);
+        await NothingElseVerifiesAsync(directory, "document.json", "signed", "signature", "certificate.pem");
+        // Another CA vouches for nothing.
+        Assert.NotEqual(0, (await Place.RunAsync("sh", [$"{directory}/verify.sh", $"{Place.Directory}/tls/ca.pem"], mayFail: true)).Exit);
         // Nobody else takes it, and nothing is there to take before an approval.
         using (var operator_ = await ConsoleBrowser.SignInAsync(broker, _theirs, "sato")) Assert.Equal(HttpStatusCode.Forbidden, (await operator_.GetAsync($"/requests/{request}?handler=signatures")).Status);
         Assert.Equal(HttpStatusCode.NotFound, (await me.GetAsync($"/requests/{await PrivilegedCity.AskAsync(me, "repair", 6)}?handler=signatures")).Status);
@@ -119,11 +117,27 @@ public sealed class PasskeyApprovalTests(PrivilegedCity broker) : IClassFixture<
         return directory;
     }
 
-    private static Task<(int Exit, string Output, string Error)> VerifyAsync(string directory) => Place.RunAsync("sh", ["-c", $"cd {directory} && sh verify.sh {Place.Directory}/ca/operator-card-ca.pem"], mayFail: true);
+    private static Task<(int Exit, string Output, string Error)> VerifyAsync(string directory) => Place.RunAsync("sh", [$"{directory}/verify.sh", $"{Place.Directory}/ca/operator-card-ca.pem"], mayFail: true);
+
+    /// <summary>Each part changed in one bit in its middle, or missing.</summary>
+    private static async Task NothingElseVerifiesAsync(string directory, params string[] parts)
+    {
+        foreach (var part in parts)
+        {
+            var file = $"{directory}/approve-1/{part}";
+            var bytes = await File.ReadAllBytesAsync(file);
+            await File.WriteAllBytesAsync(file, [.. bytes[..(bytes.Length / 2)], (byte)(bytes[bytes.Length / 2] ^ 1), .. bytes[(bytes.Length / 2 + 1)..]]);
+            Assert.True((await VerifyAsync(directory)).Exit != 0, $"{part} was changed");
+            File.Delete(file);
+            Assert.True((await VerifyAsync(directory)).Exit != 0, $"{part} is missing");
+            await File.WriteAllBytesAsync(file, bytes);
+        }
+        await VerifiesAsync(directory);
+    }
 
     private static async Task VerifiesAsync(string directory)
     {
         var (exit, output, error) = await VerifyAsync(directory);
-        Assert.True(exit == 0 && output.Contains("approve-1: OK", StringComparison.Ordinal) && output.Contains("Verified OK", StringComparison.Ordinal), $"{output} {error}");
+        Assert.True(exit == 0 && output.Contains("approve-1: OK", StringComparison.Ordinal), $"{output} {error}");
     }
 }

@@ -80,11 +80,11 @@ public sealed class PostgresSessionTests(PrivilegedCity broker) : IClassFixture<
         await _database.SqlAsync("revoke wide from narrow; revoke select on closed_rows from narrow");
         await Eventually.TrueAsync(async () => (await broker.SqlAsync("select line from privileged.rights where target = 'db' and line = 'member narrow of wide' and gone_at is not null")).Count == 1, "and that it is gone");
         // Functions, and what acts with its owner's rights; and another database of the same server.
-        await _database.SqlAsync("create schema tools; grant usage on schema tools to narrow; create function tools.opens_all() returns integer language sql security definer as 'select 1'; revoke execute on function tools.opens_all() from public; grant execute on function tools.opens_all() to narrow");
+        await _database.SqlAsync("create schema tools; grant usage on schema tools to narrow; create function tools.opens_all() returns integer language sql security definer as 'select 1'; revoke execute on function tools.opens_all() from public; grant execute on function tools.opens_all() to narrow; grant update (n) on closed_rows to narrow; grant execute on function pg_catalog.pg_read_file(text) to narrow");
         await _database.SqlAsync("create table elsewhere (n integer); grant select on elsewhere to narrow", "postgres");
-        string[] more = ["definer tools: postgres of 1 functions #", "function tools: narrow EXECUTE on 1 #", "schema tools: narrow USAGE", "postgres: acl public: narrow SELECT on 1 tables #", "postgres: owner public: postgres of 1 #"];
+        string[] more = ["definer tools: postgres of 1 functions #", "function tools: narrow EXECUTE on 1 #", "schema tools: narrow USAGE", "columns public: narrow UPDATE on 1 #", "catalog pg_catalog: narrow EXECUTE on 1 #", "postgres: acl public: narrow SELECT on 1 tables #", "postgres: owner public: postgres of 1 #"];
         await Eventually.TrueAsync(async () => more.All((await OpenAsync()).Select(l => l.Contains('#', StringComparison.Ordinal) ? l[..(l.IndexOf('#', StringComparison.Ordinal) + 1)] : l).Contains), "functions, schemas and other databases are looked at");
-        await _database.SqlAsync("drop schema tools cascade");
+        await _database.SqlAsync("drop schema tools cascade; revoke update (n) on closed_rows from narrow; revoke execute on function pg_catalog.pg_read_file(text) from narrow");
         await _database.SqlAsync("drop table elsewhere", "postgres");
         // What comes back must be accepted anew; a session's own role is nobody's standing right.
         await _database.SqlAsync("grant wide to narrow");
