@@ -59,6 +59,21 @@ internal sealed class Cgroup
         catch (Exception e) when (e is ObjectDisposedException || (e is IOException && !Directory.Exists(_path))) { /* it is gone */ }
     }
 
+    /// <summary>Who is in its two parts at this moment. Those that have just gone are left out.</summary>
+    internal IEnumerable<int> Processes
+    {
+        get
+        {
+            foreach (var part in (Cgroup[])[Work, Door])
+            {
+                string[] members;
+                try { members = File.ReadAllLines(part.Members); }
+                catch (IOException) { continue; }
+                foreach (var member in members) yield return int.Parse(member, System.Globalization.CultureInfo.InvariantCulture);
+            }
+        }
+    }
+
     /// <summary>Every process in it and below stands still, or goes on. A kill reaches it all the same.</summary>
     internal void Freeze(bool frozen) => File.WriteAllText(File_("cgroup.freeze"), frozen ? "1" : "0");
 

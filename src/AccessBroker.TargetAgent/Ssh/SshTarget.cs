@@ -89,8 +89,8 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     {
         if (!_byUid.TryGetValue(uid, out var room) || room.Over) return null;
         // The connection itself, up to sshd's own process for this account, belongs to the session; one from before it does not.
-        var connection = new List<int>();
-        for (var pid = process; pid > 1 && UidOf(pid) == uid; pid = ParentOf(pid)) connection.Add(pid);
+        var (connection, pid) = (new List<int>(), process);
+        for (; pid > 1 && UidOf(pid) == uid; pid = ParentOf(pid)) connection.Add(pid);
         if (connection.Count == 0 || Accounts.StartOf(connection[^1]) is not { } began || began < room.Since) return null;
         if (Interlocked.Increment(ref room.Connections) > most)
         {
@@ -98,8 +98,17 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
             return null;
         }
         // Who is in the session's group stays where they are: what a shell runs does not get out of it by knocking here.
-        foreach (var pid in connection.Where(pid => !IsOf(pid, room))) room.Group?.Door.Add(pid);
+        foreach (var mine in connection.Where(c => !IsOf(c, room))) room.Group?.Door.Add(mine);
+        // sshd's own half of this connection as root: left to itself it takes longest to notice, and the client waits for it. Never the one that listens.
+        if (IsMonitor(pid, room.Account)) room.Group?.Door.Add(pid);
         return room;
+    }
+
+    /// <summary>sshd names the privileged half of a connection after its account: "sshd-session: NAME [priv]", before OpenSSH 9.8 "sshd: NAME [priv]".</summary>
+    private static bool IsMonitor(int pid, Account account)
+    {
+        try { return UidOf(pid) == 0 && File.ReadAllText($"/proc/{pid}/cmdline").TrimEnd('\0', ' ') is var title && title.StartsWith("sshd", StringComparison.Ordinal) && title.EndsWith($": {account.Name} [priv]", StringComparison.Ordinal); }
+        catch (IOException) { return false; }
     }
 
     internal static void Leave(Room room, Stream stream)
@@ -128,24 +137,33 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     {
         var rooms = sessions.Select(s => _rooms.GetValueOrDefault(s)).OfType<Room>().ToList();
         foreach (var room in rooms) room.Over = true;
-        // The kill waits for nothing, not even for a file that cannot be deleted.
-        KillAll(rooms);
-        foreach (var room in rooms)
+        Exception? failed = null;
+        Urgent.Run(() =>
         {
-            File.Delete(Principals(room.Account));
-            File.Delete(Sudoers(room.Account));
-        }
-        KillAll(rooms);
+            // The kill waits for nothing, not even for a file that cannot be deleted; the second one is for who came in meanwhile.
+            KillAll(rooms);
+            foreach (var room in rooms)
+                try
+                {
+                    File.Delete(Principals(room.Account));
+                    File.Delete(Sudoers(room.Account));
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException) { failed ??= e; }
+            KillAll(rooms);
+            foreach (var process in rooms.SelectMany(r => r.Group?.Processes ?? [])) Urgent.Hurry(process);
+        });
+        // Tried again: nobody may get in any more.
+        if (failed is not null) throw failed;
         return await UntilNothingAsync(rooms);
     }
 
     /// <summary>One group that cannot be killed keeps no other alive; who is left is looked for afterwards.</summary>
-    private static void KillAll(List<Room> rooms) => Urgent.Run(() =>
+    private static void KillAll(List<Room> rooms)
     {
         foreach (var room in rooms)
             try { room.Group?.Kill(); }
             catch (IOException e) { Log.Warn($"a group could not be killed, tried again: {e.Message}", room.Session); }
-    });
+    }
 
     /// <summary>
     /// Looks until nothing is left. What is not in a group (a connection without a shell, a login that was under way) dies by its account. One look at
@@ -154,7 +172,8 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     private async Task<Dictionary<string, int>> UntilNothingAsync(List<Room> rooms)
     {
         var since = Stopwatch.StartNew();
-        while (rooms.Exists(r => r.Group is { Populated: true }) && since.Elapsed.TotalSeconds < 5) await Task.Delay(2);
+        foreach (var room in rooms)
+            while (room.Group is { Populated: true } && since.Elapsed.TotalSeconds < 5) await Task.Delay(2);
         await _looking.WaitAsync();
         try
         {

@@ -135,8 +135,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         if (await EmergencyProblemAsync(work, may.Person, kindOfWork, rules, ct) is { } problem) return await RefuseAsync(work, null, by, session, problem, ct);
         var operation = ConfirmedOperation.Of("emergency", "privileged.emergency", "緊急の特権作業", 0, by, reason, new Dictionary<string, string> { ["work"] = kindOfWork }, $"緊急の特権作業: {rules.Name}");
         if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is null) return new Outcome.Unconfirmed(operation);
-        await notices.TellAsync(work, "privileged.review-emergency", "緊急の特権作業が始まりました", $"{may.Person.Name}: {rules.Name} — {reason}", "/privileged", ct);
-        return await BeginAsync(work, session, null, kindOfWork, rules, reason, "", [], policy.Now.Emergency.Longest, twoPerson: false, null, ct);
+        return await BeginAsync(work, session, null, kindOfWork, rules, reason, "", [], policy.Now.Emergency.Longest, twoPerson: false, null, ct, emergencyOf: may.Person.Name);
     }
 
     private async Task<(string, string)?> EmergencyProblemAsync(UnitOfWork work, ValidPerson person, string kindOfWork, Work rules, CancellationToken ct)
@@ -149,7 +148,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         return await StoppedAsync(work, person.Id, rules.Target, kindOfWork, ct);
     }
 
-    private async Task<Outcome> BeginAsync(UnitOfWork work, LiveSession session, long? request, string kindOfWork, Work rules, string reason, string ticket, IReadOnlyList<string> approvers, TimeSpan length, bool twoPerson, DateOnly? occurrence, CancellationToken ct)
+    private async Task<Outcome> BeginAsync(UnitOfWork work, LiveSession session, long? request, string kindOfWork, Work rules, string reason, string ticket, IReadOnlyList<string> approvers, TimeSpan length, bool twoPerson, DateOnly? occurrence, CancellationToken ct, string? emergencyOf = null)
     {
         var (now, kind) = (time.GetUtcNow(), policy.Now.KindOf(rules.Target)!);
         var begun = new PrivilegedSession("ps" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(10)), request, kindOfWork, rules.Target, kind, session.Person, session.Terminal, session.Id, session.Address, reason, ticket, approvers, now, now + length, PrivilegedPolicy.HasAgent(kind) ? "opening" : "open", null, null, null, null, null, [], null, null, null, null, twoPerson ? new(now, null, null, null, []) : null);
@@ -157,6 +156,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         if (kind == "files" && await files.AddAsync(work, begun.Id, rules.Path, rules.Actions, session.Person, reason, approvers, begun.EndsAt, ct) is { } sentence) return new Outcome.Problem("privileged.not-started", sentence);
         work.Record(TargetReports.Event(begun, request is null ? "privileged.begin-emergency" : "privileged.start", HistoryOutcome.Done) with { Card = session.Card, Details = TargetReports.Details(begun, ("until", JapaneseTime.Precise(begun.EndsAt)), ("approvers", string.Join(' ', approvers)), ("ticket", ticket), ("why", reason)) }, now);
         if (twoPerson) await notices.TellAsync(work, "privileged.witness", "二人作業の立会いを待っています", $"{rules.Name} — {reason}", $"/privileged/{begun.Id}", ct);
+        if (emergencyOf is not null) await notices.TellAsync(work, "privileged.review-emergency", "緊急の特権作業が始まりました", $"{emergencyOf}: {rules.Name} — {reason}", $"/privileged/{begun.Id}", ct);
         await work.CommitAsync(ct);
         await AwaitCoverageAsync();
         wakeups.Wake(SessionDirector.Topic);

@@ -273,7 +273,7 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         Assert.StartsWith("/privileged/ps", begun.To, StringComparison.Ordinal);
         var session = begun.To!["/privileged/".Length..];
         Assert.Equal(["30"], await broker.SqlAsync($"select round(extract(epoch from ends_at - started_at) / 60) from privileged.sessions where id = '{session}'"));
-        Assert.Equal(["1"], await broker.SqlAsync("select count(*) from notices.notices where person = 'p-8002' and subject = '緊急の特権作業が始まりました' and created_at > now() - interval '1 minute'"));
+        Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from notices.notices where person = 'p-8002' and subject = '緊急の特権作業が始まりました' and url = '/privileged/{session}'"));
         Assert.Contains("確認が済んでいません", (await BeginAsync(me)).Page, StringComparison.Ordinal);
         await me.PostAsync($"/privileged/{session}?handler=end");
         await broker.StateAsync(session, "ended");
