@@ -17,7 +17,7 @@ namespace AccessBroker.Benchmarks;
 /// </summary>
 internal static class PrivilegedEnds
 {
-    private const int Many = 100, Singles = 20;
+    private const int Many = 100, Singles = 3;
 
     /// <summary>What an operator has open: when its connection ended, when the program was gone (it may be the same), and what makes its reader take the rest at once.</summary>
     private sealed record Client(Task<long> Ended, Task<long> Gone, Action Hurry);
@@ -28,35 +28,6 @@ internal static class PrivilegedEnds
         internal static Times None => new([], []);
         internal void Add(Times more) { Ended.AddRange(more.Ended); Gone.AddRange(more.Gone); }
         public override string ToString() => $"{new Sample(Ended)}{(Gone.SequenceEqual(Ended) ? "" : $"; until the client's process is gone {new Sample(Gone)}")}";
-    }
-
-    /// <summary>A wire of its own between a stock client and its target: the moment at which the target's end of file, or reset, is at the client's side.</summary>
-    private sealed record Wire(int Port, Task<long> Ended)
-    {
-        internal static Wire To(int port)
-        {
-            var listener = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
-            listener.Start(1);
-            return new(((IPEndPoint)listener.LocalEndpoint).Port, CarryAsync(listener, port));
-        }
-
-        private static async Task<long> CarryAsync(System.Net.Sockets.TcpListener listener, int port)
-        {
-            using var client = await listener.AcceptTcpClientAsync();
-            listener.Dispose();
-            using var target = new System.Net.Sockets.TcpClient();
-            await target.ConnectAsync(IPAddress.Loopback, port);
-            _ = TypeAsync(client.GetStream(), target.GetStream());
-            try { await target.GetStream().CopyToAsync(client.GetStream()); }
-            catch (IOException) { /* a reset is an end as well */ }
-            return Stopwatch.GetTimestamp();
-        }
-
-        private static async Task TypeAsync(Stream client, Stream target)
-        {
-            try { await client.CopyToAsync(target); }
-            catch (Exception e) when (e is IOException or ObjectDisposedException) { /* the other way says when it is over */ }
-        }
     }
 
     internal sealed class City : PrivilegedFilesCity

@@ -46,7 +46,8 @@ internal sealed class ShellServer(SshOptions options, SshTarget target, Recorder
             var (process, uid) = (BinaryPrimitives.ReadInt32LittleEndian(peer), BinaryPrimitives.ReadUInt32LittleEndian(peer.AsSpan(4)));
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(10));
             if (await Frames.ReadAsync(stream, limit.Token) is not (Frames.Header, var header) || JsonSerializer.Deserialize<Asked>(header, JsonSerializerOptions.Web) is not { } asked) return;
-            if (target.Enter(uid, process, MostConnections) is not { } room) { await RefuseAsync(stream, "この接続は、いま使えません。"); return; }
+            if (target.Enter(uid, process, MostConnections) is not { } entry) { await RefuseAsync(stream, "この接続は、いま使えません。"); return; }
+            var room = entry.Room;
             session = room.Session;
             try
             {
@@ -57,7 +58,7 @@ internal sealed class ShellServer(SshOptions options, SshTarget target, Recorder
                     await shell.RunAsync();
                 }
             }
-            finally { SshTarget.Leave(room, stream); }
+            finally { SshTarget.Leave(entry, stream); }
         }
         catch (Exception e) when (e is IOException or SocketException or JsonException or OperationCanceledException or ObjectDisposedException or System.ComponentModel.Win32Exception or InvalidOperationException) { Log.Info($"a connection ended: {e.Message}", session); }
     }

@@ -23,8 +23,31 @@ internal sealed record Room(string Session, Account Account, string Home, string
     internal long Since { get; } = Accounts.Now();
     /// <summary>What was allowed to it with sudo, hashed; empty: nothing.</summary>
     internal string SudoersHash { get; set; } = "";
+    /// <summary>Of its connections.</summary>
+    internal ConcurrentDictionary<NetworkEnd, byte> Ends { get; } = new();
     internal event Func<string, Task>? Tell;
     internal void TellAll(string line) { foreach (var told in Tell?.GetInvocationList().Cast<Func<string, Task>>() ?? []) _ = told(line); }
+}
+
+/// <summary>Somebody came in, for as long as the connection is there.</summary>
+internal sealed class Entry : IDisposable
+{
+    private readonly NetworkEnd? _end;
+
+    internal Entry(Room room, NetworkEnd? end)
+    {
+        (Room, _end) = (room, end);
+        if (end is not null) room.Ends[end] = 0;
+    }
+
+    internal Room Room { get; }
+
+    public void Dispose()
+    {
+        if (_end is null) return;
+        Room.Ends.TryRemove(_end, out _);
+        _end.Dispose();
+    }
 }
 
 /// <summary>
@@ -85,7 +108,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     }
 
     /// <summary>Somebody under this account has come through sshd. Null: no session, or it is ending, or it has too many connections.</summary>
-    internal Room? Enter(uint uid, int process, int most)
+    internal Entry? Enter(uint uid, int process, int most)
     {
         if (!_byUid.TryGetValue(uid, out var room) || room.Over) return null;
         // The connection itself, up to sshd's own process for this account, belongs to the session; one from before it does not.
@@ -101,7 +124,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         foreach (var mine in connection.Where(c => !IsOf(c, room))) room.Group?.Door.Add(mine);
         // sshd's own half of this connection as root: left to itself it takes longest to notice, and the client waits for it. Never the one that listens.
         if (IsMonitor(pid, room.Account)) room.Group?.Door.Add(pid);
-        return room;
+        return new(room, NetworkEnd.Of(connection[^1]));
     }
 
     /// <summary>sshd names the privileged half of a connection after its account: "sshd-session: NAME [priv]", before OpenSSH 9.8 "sshd: NAME [priv]".</summary>
@@ -111,9 +134,10 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         catch (IOException) { return false; }
     }
 
-    internal static void Leave(Room room, Stream stream)
+    internal static void Leave(Entry entry, Stream stream)
     {
-        Interlocked.Decrement(ref room.Connections);
+        Interlocked.Decrement(ref entry.Room.Connections);
+        entry.Dispose();
         stream.Dispose();
     }
 
@@ -137,32 +161,36 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     {
         var rooms = sessions.Select(s => _rooms.GetValueOrDefault(s)).OfType<Room>().ToList();
         foreach (var room in rooms) room.Over = true;
-        Exception? failed = null;
+        var failed = new List<Exception>();
         Urgent.Run(() =>
         {
-            // The kill waits for nothing, not even for a file that cannot be deleted; the second one is for who came in meanwhile.
-            KillAll(rooms);
+            // The kill waits for nothing, not even for a file that cannot be deleted; the second one is for who was at the door when the first one came.
+            Kill(rooms);
             foreach (var room in rooms)
-                try
-                {
-                    File.Delete(Principals(room.Account));
-                    File.Delete(Sudoers(room.Account));
-                }
-                catch (Exception e) when (e is IOException or UnauthorizedAccessException) { failed ??= e; }
-            KillAll(rooms);
-            foreach (var process in rooms.SelectMany(r => r.Group?.Processes ?? [])) Urgent.Hurry(process);
+                try { Close(room.Account); }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException) { failed.Add(e); }
+            Kill(rooms);
         });
-        // Tried again: nobody may get in any more.
-        if (failed is not null) throw failed;
+        // Tried again: who may still get in is not over.
+        if (failed.Count > 0) throw new IOException(failed[0].Message, failed[0]);
         return await UntilNothingAsync(rooms);
     }
 
-    /// <summary>One group that cannot be killed keeps no other alive; who is left is looked for afterwards.</summary>
-    private static void KillAll(List<Room> rooms)
+    /// <summary>Nobody gets in, nobody is elevated.</summary>
+    private void Close(Account account)
     {
+        File.Delete(Principals(account));
+        File.Delete(Sudoers(account));
+    }
+
+    /// <summary>The clients' end of file first, then death, before everything ordinary. One group that cannot be killed keeps no other alive; who is left is looked for afterwards.</summary>
+    private static void Kill(List<Room> rooms)
+    {
+        foreach (var end in rooms.SelectMany(r => r.Ends.Keys)) end.Shut();
         foreach (var room in rooms)
             try { room.Group?.Kill(); }
             catch (IOException e) { Log.Warn($"a group could not be killed, tried again: {e.Message}", room.Session); }
+        foreach (var process in rooms.SelectMany(r => r.Group?.Processes ?? [])) Urgent.Hurry(process);
     }
 
     /// <summary>
@@ -263,10 +291,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         foreach (var directory in (string[])["principals", "homes", "tools", "empty"]) Directory.CreateDirectory(Path.Combine(options.RunDirectory, directory));
         await WriteToolsAsync();
         foreach (var account in _accounts.All)
-        {
-            File.Delete(Principals(account));
-            File.Delete(Sudoers(account));
-        }
+            Close(account);
         _group?.Kill();
         var uids = _accounts.All.ToDictionary(a => a.Uid);
         foreach (var uid in Accounts.Count(uids.Keys.ToHashSet()).Keys) await Accounts.KillAsync(uids[uid]);
@@ -278,6 +303,21 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         foreach (var child in _group?.Children ?? [])
             try { child.Remove(); }
             catch (IOException e) { Log.Warn($"a former group stays: {e.Message}"); }
+        await RehearseAsync();
+    }
+
+    /// <summary>Before any session: one that nobody works in is ended as all others will be. A host where that fails opens nothing; and the first real end does not wait for the compiler.</summary>
+    private async Task RehearseAsync()
+    {
+        const string session = "rehearsal";
+        using var nothing = System.Text.Json.JsonDocument.Parse("{}");
+        await OpenAsync(new(session, nothing.RootElement, TwoPerson: false, "", ""), CancellationToken.None);
+        var room = _rooms[session];
+        using var sleeper = Process.Start("setpriv", [$"--reuid={room.Account.Uid}", $"--regid={room.Account.Gid}", "--clear-groups", "sleep", "60"]);
+        room.Group?.Work.Add(sleeper.Id);
+        var left = await EndAsync([session]);
+        await CleanAsync(session);
+        if (left[session] != 0 || !sleeper.WaitForExit(1000)) throw new InvalidOperationException("what is killed here does not end: no session is opened");
     }
 
     /// <summary>What a session finds on its path: asking for more time from inside.</summary>
