@@ -36,6 +36,8 @@ internal sealed class SessionBook(ITarget target, string directory, TimeProvider
 
     /// <summary>Ours: 5 ms for each of those that end together.</summary>
     private static readonly TimeSpan Again = TimeSpan.FromMilliseconds(200), PerTidying = TimeSpan.FromMilliseconds(5);
+    /// <summary>Ours: what would end 5 ms later ends together with what is due. One after the other, each would wait for the dying of those before it.</summary>
+    private static readonly TimeSpan Together = TimeSpan.FromMilliseconds(5);
     private readonly ConcurrentDictionary<string, Live> _live = new();
     /// <summary>What has ended in this run: a late order does not open it again.</summary>
     private readonly ConcurrentDictionary<string, byte> _over = new();
@@ -261,10 +263,12 @@ internal sealed class SessionBook(ITarget target, string directory, TimeProvider
             var now = time.GetTimestamp();
             var alone = Heard() is { } since ? time.GetElapsedTime(since, now) : TimeSpan.Zero;
             var (due, next) = (new List<(string Id, string Reason)>(), TimeSpan.FromSeconds(1));
-            foreach (var live in _live.Values.Where(l => l.Reason is null))
+            var running = _live.Values.Where(l => l.Reason is null).ToList();
+            var limit = running.Exists(l => Left(l, now) <= TimeSpan.Zero) ? Together : TimeSpan.Zero;
+            foreach (var live in running)
             {
                 var (left, quiet) = (Left(live, now), live.Idle - time.GetElapsedTime(live.LastUse, now));
-                if (left <= TimeSpan.Zero) due.Add((live.Id, "privileged.limit"));
+                if (left <= limit) due.Add((live.Id, "privileged.limit"));
                 else if (quiet <= TimeSpan.Zero) due.Add((live.Id, "privileged.idle"));
                 else if (live.CutOff > TimeSpan.Zero && alone > live.CutOff) due.Add((live.Id, "privileged.cut-off"));
                 else if (left < next) next = left;

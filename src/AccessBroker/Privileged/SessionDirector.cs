@@ -47,11 +47,12 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     {
         var (attached, asked) = (targets.Attached, time.GetUtcNow());
         var running = await store.AskAsync(PrivilegedStore.RunningAt(attached), ct);
+        var read = time.GetTimestamp();
         var standing = await sessions.StandingOfAsync([.. running.SelectMany(s => new[] { s.Session, s.Second?.SignIn }).OfType<SessionId>().Distinct()], ct);
         var ending = await EndDueAsync(running, standing, asked, ct);
         await CloseAsync([.. running.Where(s => s.State == "ending" && !s.HasAgent)]);
         foreach (var session in running.Where(s => s is { State: "open", Second: not null })) await TellWatchedAsync(session, session.Second!.SignIn is { } watching && standing[watching] == Standing.Live);
-        foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent && !ending.Contains(s.Id))) await OpenAsync(session, ct);
+        foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent && !ending.Contains(s.Id))) await OpenAsync(session, read, ct);
         foreach (var group in running.Where(s => s.State == "ending" && s.HasAgent && IsTime(s.Id, "end")).GroupBy(s => (s.Target, s.EndReason))) await EndAsync(group.Key.Target, [.. group.Select(s => s.Id)], group.Key.EndReason ?? "privileged.revoked");
         foreach (var session in running.Where(s => s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session);
         if (attached.Length > 0) await AdmitAsync(attached, ct);
@@ -151,7 +152,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         await targets.OrderAsync(target, new() { ["type"] = "end", ["session"] = ids[0], ["more"] = new JsonArray([.. ids.Skip(1).Select(i => JsonValue.Create(i))]), ["reason"] = reason });
     }
 
-    private async Task OpenAsync(PrivilegedSession session, CancellationToken ct)
+    private async Task OpenAsync(PrivilegedSession session, long read, CancellationToken ct)
     {
         if (!policy.Now.Work.TryGetValue(session.Work, out var rules)) { await EndAsync([session], "privileged.policy-changed"); return; }
         if (!IsTime(session.Id, "open")) return;
@@ -160,7 +161,8 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         {
             ["type"] = "open",
             ["session"] = session.Id,
-            ["left"] = session.Left.TotalSeconds,
+            // Now, not when it was read: of many that are opened in a row the last would end later than its limit.
+            ["left"] = (session.Left - time.GetElapsedTime(read)).TotalSeconds,
             ["ends"] = session.EndsAt.ToUnixTimeMilliseconds(),
             ["idle"] = rules.Idle.TotalSeconds,
             ["cutOff"] = policy.Now.CutOff.TotalSeconds,
