@@ -40,6 +40,9 @@ internal interface ITarget
 
     /// <summary>Ends whatever a former run of the agent left, known or not.</summary>
     Task RecoverAsync(IReadOnlyList<string> sessions);
+
+    /// <summary>Before the first session: proves that what is opened here can be ended, and has most of what that needs compiled. Throws <see cref="InvalidOperationException"/> when it cannot: then the agent opens nothing.</summary>
+    Task RehearseAsync();
 }
 
 /// <summary>A session cannot be opened: a stable code.</summary>

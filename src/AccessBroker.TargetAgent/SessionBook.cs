@@ -56,6 +56,7 @@ internal sealed class SessionBook(ITarget target, string directory, TimeProvider
         var left = _closings.Left();
         await target.RecoverAsync(left);
         foreach (var session in left) _closings.Close(session, Closings.Word(session, Closings.Restarted, 0, []));
+        await target.RehearseAsync();
     }
 
     /// <summary>Opens, or says again how it was opened. Throws <see cref="TargetException"/>.</summary>

@@ -23,11 +23,34 @@ internal static class PrivilegedEnds
     private sealed record Client(Task<long> Ended, Task<long> Gone, Action Hurry);
 
     /// <summary>How long after the cause.</summary>
-    private sealed record Times(List<TimeSpan> Ended, List<TimeSpan> Gone)
+    /// <param name="Ended">Of each client: the end of its connection.</param>
+    /// <param name="Gone">Of each client: its process.</param>
+    /// <param name="Nothing">Of each round: nothing of any session runs at the target any more, looked at from outside. Empty: nothing runs there, transfers are cut.</param>
+    private sealed record Times(List<TimeSpan> Ended, List<TimeSpan> Gone, List<TimeSpan> Nothing)
     {
-        internal static Times None => new([], []);
-        internal void Add(Times more) { Ended.AddRange(more.Ended); Gone.AddRange(more.Gone); }
-        public override string ToString() => $"{new Sample(Ended)}{(Gone.SequenceEqual(Ended) ? "" : $"; until the client's process is gone {new Sample(Gone)}")}";
+        internal static Times None => new([], [], []);
+        internal void Add(Times more) { Ended.AddRange(more.Ended); Gone.AddRange(more.Gone); Nothing.AddRange(more.Nothing); }
+        public override string ToString() => $"{new Sample(Ended)}{(Nothing.Count == 0 ? "" : $"; until nothing runs at the target {new Sample(Nothing)}")}{(Gone.SequenceEqual(Ended) ? "" : $"; until the client's process is gone {new Sample(Gone)}")}";
+    }
+
+    /// <summary>What still runs at the targets, by the kernel's and the server's own word.</summary>
+    private sealed class Look(DatabaseHost? database)
+    {
+        private List<string> _groups = [];
+
+        /// <summary>The control groups that hold sessions at this moment.</summary>
+        internal void Begin()
+        {
+            var mount = File.ReadLines("/proc/mounts").Select(l => l.Split(' ')).First(f => f[2] == "cgroup2")[1];
+            _groups = [.. Directory.EnumerateDirectories(mount, "accessbroker-*", SearchOption.AllDirectories).Where(d => Directory.EnumerateDirectories(d, "ps*").Any())];
+        }
+
+        internal async Task<List<TimeSpan>> NothingSinceAsync(long began)
+        {
+            while (_groups.Exists(g => File.ReadAllText(Path.Combine(g, "cgroup.events")).Contains("populated 1", StringComparison.Ordinal))) await Task.Delay(5);
+            while (database is not null && (await database.LeftAsync()).Exists(l => l.StartsWith("backend", StringComparison.Ordinal))) await Task.Delay(10);
+            return _groups.Count > 0 || database is not null ? [Stopwatch.GetElapsedTime(began)] : [];
+        }
     }
 
     internal sealed class City : PrivilegedFilesCity
@@ -50,23 +73,23 @@ internal static class PrivilegedEnds
         await city.InitializeAsync();
         var terminal = await city.TerminalAsync("t-01");
         if (target == "app") await city.HostAsync();
-        else if (target == "db") await city.DatabaseAsync();
+        var look = new Look(target == "db" ? await city.DatabaseAsync() : null);
         var details = new Dictionary<string, string>();
         var (single, many, left) = (Times.None, Times.None, 0L);
         using var me = await ConsoleBrowser.SignInAsync(city, terminal, "admin");
         foreach (var cause in (string[])["limit", "button"])
         {
             // The first one after a start is told apart: it waits for the compiler as well.
-            details[$"one session, {cause}, the first after a start"] = (await RoundAsync(city, me, terminal, target, work, 1, cause)).ToString();
+            details[$"one session, {cause}, the first after a start"] = (await RoundAsync(city, me, terminal, target, work, 1, cause, look)).ToString();
             var times = Times.None;
-            for (var i = 0; i < Singles; i++) times.Add(await RoundAsync(city, me, terminal, target, work, 1, cause));
+            for (var i = 0; i < Singles; i++) times.Add(await RoundAsync(city, me, terminal, target, work, 1, cause, look));
             single.Add(times);
             details[$"one session, {cause}"] = times.ToString();
         }
         foreach (var cause in (string[])["limit", "stop", "card"])
         {
             var times = Times.None;
-            for (var i = 0; i < (cause == "card" ? 1 : 2); i++) times.Add(await RoundAsync(city, me, terminal, target, work, Many, cause));
+            for (var i = 0; i < (cause == "card" ? 1 : 2); i++) times.Add(await RoundAsync(city, me, terminal, target, work, Many, cause, look));
             many.Add(times);
             details[$"{Many} sessions at once, {cause}"] = times.ToString();
         }
@@ -74,9 +97,9 @@ internal static class PrivilegedEnds
         left = long.Parse(inside[2], CultureInfo.InvariantCulture);
         details["at the target, from the order to nothing left"] = $"p50 {inside[0]} ms, max {inside[1]} ms; left over {left}";
         await city.DisposeAsync();
-        var (one, all) = (new Sample(single.Ended), new Sample(many.Ended));
-        details["goals"] = "one: max 50 ms; 100: p99 250 ms, max 500 ms; nothing left";
-        return new(name, all.P(99), $"ms p99 of {Many} at once", 250, one.P(100) <= 50 && all.P(99) <= 250 && all.P(100) <= 500 && left == 0, details);
+        var (one, all) = (new Sample(single.Ended.Concat(single.Nothing)), new Sample(many.Ended));
+        details["goals"] = "one: max 50 ms; 100: p99 250 ms, max 500 ms; until nothing runs at the target: one 50 ms, 100 500 ms";
+        return new(name, all.P(99), $"ms p99 of {Many} at once", 250, one.P(100) <= 50 && all.P(99) <= 250 && all.P(100) <= 500 && many.Nothing.All(n => n.TotalMilliseconds <= 500), details);
     }
 
     /// <summary>Both targets, half of the sessions each, one press of the emergency stop.</summary>
@@ -86,13 +109,13 @@ internal static class PrivilegedEnds
         await city.InitializeAsync();
         var terminal = await city.TerminalAsync("t-01");
         await city.HostAsync();
-        await city.DatabaseAsync();
+        var look = new Look(await city.DatabaseAsync());
         using var me = await ConsoleBrowser.SignInAsync(city, terminal, "admin");
         var times = Times.None;
         for (var round = 0; round < 5; round++)
         {
             var clients = (await OpenAsync(city, me, "app", "maintain", Many / 2)).Concat(await OpenAsync(city, me, "db", "look", Many / 2)).ToList();
-            times.Add(await EndedAsync(clients, isLimit: false, () => StopAsync(city)));
+            times.Add(await EndedAsync(clients, look, isLimit: false, () => StopAsync(city)));
             await OverAsync(city);
         }
         var left = (await city.SqlAsync("select sum(left_over) from privileged.sessions"))[0];
@@ -101,10 +124,10 @@ internal static class PrivilegedEnds
         return new("kill-switch", sample.P(99), "ms p99", 1000, sample.P(99) <= 1000 && left == "0", new Dictionary<string, string> { [$"{Many} mixed sessions, from the button to the end of the client's connection"] = times.ToString(), ["left over"] = left });
     }
 
-    private static async Task<Times> RoundAsync(City city, ConsoleBrowser me, TestTerminal terminal, string target, string work, int count, string cause)
+    private static async Task<Times> RoundAsync(City city, ConsoleBrowser me, TestTerminal terminal, string target, string work, int count, string cause, Look look)
     {
         var clients = await OpenAsync(city, me, target, work, count);
-        var ends = await EndedAsync(clients, cause == "limit", cause switch
+        var ends = await EndedAsync(clients, look, cause == "limit", cause switch
         {
             "limit" => () => LimitAsync(city),
             "card" => async () => { var began = Stopwatch.GetTimestamp(); await terminal.RemoveAsync(); return began; }
@@ -132,15 +155,17 @@ internal static class PrivilegedEnds
         return began;
     }
 
-    /// <summary>The limit of all, 4 s from now; told to the target, which counts by itself.</summary>
+    /// <summary>The limit of all, 4 s from now; told to the target, which counts by itself. Rather too early than too late: from before the database's clock is asked.</summary>
     private static async Task<long> LimitAsync(City city)
     {
-        var began = Stopwatch.GetTimestamp();
-        var left = double.Parse((await city.SqlAsync("""
+        await city.SqlAsync("""
             with t as (select clock_timestamp() + interval '4 seconds' as at), g as (update file_permissions.grants set valid_until = t.at from t where ended_at is null and subject = 'person:p-9001')
-            update privileged.sessions set ends_at = t.at from t where ended_at is null returning extract(epoch from ends_at - clock_timestamp())
-            """))[0], CultureInfo.InvariantCulture);
-        return began + (long)(left * Stopwatch.Frequency) + (long)(Stopwatch.GetElapsedTime(began).TotalSeconds * Stopwatch.Frequency);
+            update privileged.sessions set ends_at = t.at from t where ended_at is null
+            """);
+        await using var connection = await city.OpenAsync();
+        await using var ask = new Npgsql.NpgsqlCommand("select extract(epoch from max(ends_at) - clock_timestamp())::float8 from privileged.sessions where ended_at is null", connection);
+        var began = Stopwatch.GetTimestamp();
+        return began + (long)((double)(await ask.ExecuteScalarAsync())! * Stopwatch.Frequency);
     }
 
     /// <summary>No process has one of the files open half a second later.</summary>
@@ -157,9 +182,10 @@ internal static class PrivilegedEnds
         await city.SqlAsync("update privileged.stops set lifted_at = now(), lifted_by = 'bench' where lifted_at is null");
     }
 
-    private static async Task<Times> EndedAsync(List<Client> clients, bool isLimit, Func<Task<long>> cause)
+    private static async Task<Times> EndedAsync(List<Client> clients, Look look, bool isLimit, Func<Task<long>> cause)
     {
         await Task.Delay(1000);
+        look.Begin();
         if (clients.Exists(c => c.Ended.IsCompleted)) throw new InvalidOperationException("a client ended before its session");
         var causing = cause();
         // One reader takes what it gets from the press on, a hundred from when the page has answered; a limit lies ahead.
@@ -168,7 +194,10 @@ internal static class PrivilegedEnds
         if (Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), began) is { Ticks: > 0 } ahead) await Task.Delay(ahead);
         clients.ForEach(c => c.Hurry());
         async Task<List<TimeSpan>> AfterAsync(Func<Client, Task<long>> which) => [.. (await Task.WhenAll(clients.Select(which))).Select(at => Stopwatch.GetElapsedTime(began, at))];
-        return new(await AfterAsync(c => c.Ended), await AfterAsync(c => c.Gone));
+        var nothing = look.NothingSinceAsync(began);
+        var (ended, gone) = (await AfterAsync(c => c.Ended), await AfterAsync(c => c.Gone));
+        // What ends before its cause has ended of something else.
+        return ended.Min() > TimeSpan.FromMilliseconds(-10) ? new(ended, gone, await nothing) : throw new InvalidOperationException($"a client ended {-ended.Min().TotalMilliseconds} ms before its session");
     }
 
     private static Client Of(Process client, Wire wire)

@@ -58,25 +58,36 @@ internal sealed partial record Wire(int Port, Task<long> Ended)
             foreach (var from in ready.Where(ways.ContainsKey))
             {
                 var pair = ways[from];
-                if (IsCarried(from, from == pair.Client ? pair.Target : pair.Client, buffer)) continue;
-                if (from == pair.Target) pair.Ended.TrySetResult(Stopwatch.GetTimestamp());
+                var to = from == pair.Client ? pair.Target : pair.Client;
+                var read = Read(from, buffer);
+                if (read > 0 && IsSent(to, buffer.AsSpan(0, read))) continue;
+                if (read > 0 && from == pair.Target) pair.Ended.TrySetException(new InvalidOperationException("the client went away before its target"));
+                else if (from == pair.Target) pair.Ended.TrySetResult(Stopwatch.GetTimestamp());
+                Shut(to);
                 ways.Remove(from);
-                if (ways.ContainsKey(from == pair.Client ? pair.Target : pair.Client)) continue;
+                if (ways.ContainsKey(to)) continue;
                 _ = Task.Run(() => { pair.Client.Dispose(); pair.Target.Dispose(); });
             }
         }
     }
 
-    /// <summary>False: nothing more comes this way, and the other side was told.</summary>
-    private static bool IsCarried(Socket from, Socket to, byte[] buffer)
+    /// <summary>0: the end of file, or a reset.</summary>
+    private static int Read(Socket from, byte[] buffer)
     {
-        try
-        {
-            if (from.Receive(buffer) is > 0 and var read) { to.Send(buffer.AsSpan(0, read)); return true; }
-            to.Shutdown(SocketShutdown.Send);
-        }
-        catch (SocketException) { /* a reset is an end as well */ }
-        return false;
+        try { return from.Receive(buffer); }
+        catch (SocketException) { return 0; }
+    }
+
+    private static bool IsSent(Socket to, ReadOnlySpan<byte> bytes)
+    {
+        try { return to.Send(bytes) == bytes.Length; }
+        catch (SocketException) { return false; }
+    }
+
+    private static void Shut(Socket to)
+    {
+        try { to.Shutdown(SocketShutdown.Send); }
+        catch (SocketException) { /* it is gone already */ }
     }
 
     [LibraryImport("libc", SetLastError = true)] private static partial int sched_setscheduler(int thread, int policy, ref int priority);

@@ -233,6 +233,9 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
         while (!await IsRecoveredAsync()) await Task.Delay(200);
     }
 
+    /// <summary>The recovery has just asked everything that an end asks.</summary>
+    public Task RehearseAsync() => Task.CompletedTask;
+
     private async Task<bool> IsRecoveredAsync()
     {
         try

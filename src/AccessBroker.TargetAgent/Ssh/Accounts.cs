@@ -42,7 +42,7 @@ internal sealed class Accounts
     internal static List<(uint Uid, int Pid)> Processes(IReadOnlySet<uint> uids)
     {
         var found = new List<(uint, int)>();
-        Span<byte> status = stackalloc byte[1024];
+        Span<byte> status = stackalloc byte[4096];
         foreach (var process in Directory.EnumerateDirectories("/proc").Where(d => char.IsAsciiDigit(d[^1])))
         {
             int read;
@@ -57,10 +57,10 @@ internal sealed class Accounts
         return found;
     }
 
-    /// <summary>Which of the accounts a process belongs to, from the beginning of its status; a zombie belongs to none.</summary>
+    /// <summary>Which of the accounts a process belongs to, from the beginning of its status; a zombie belongs to none, unless other threads of it live on.</summary>
     private static uint? OwnerIn(ReadOnlySpan<byte> status, IReadOnlySet<uint> uids)
     {
-        if (status.IndexOf("\nState:\tZ"u8) >= 0 || status.IndexOf("\nUid:\t"u8) is not (>= 0 and var at)) return null;
+        if ((status.IndexOf("\nState:\tZ"u8) >= 0 && status.IndexOf("\nThreads:\t1\n"u8) >= 0) || status.IndexOf("\nUid:\t"u8) is not (>= 0 and var at)) return null;
         var rest = status[(at + 6)..];
         for (var i = 0; i < 3 && Utf8Parser.TryParse(rest, out uint uid, out var used); i++, rest = rest[(used + 1)..])
             if (uids.Contains(uid)) return uid;

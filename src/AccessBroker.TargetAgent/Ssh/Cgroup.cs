@@ -59,21 +59,6 @@ internal sealed class Cgroup
         catch (Exception e) when (e is ObjectDisposedException || (e is IOException && !Directory.Exists(_path))) { /* it is gone */ }
     }
 
-    /// <summary>Who is in its two parts at this moment. Those that have just gone are left out.</summary>
-    internal IEnumerable<int> Processes
-    {
-        get
-        {
-            foreach (var part in (Cgroup[])[Work, Door])
-            {
-                string[] members;
-                try { members = File.ReadAllLines(part.Members); }
-                catch (IOException) { continue; }
-                foreach (var member in members) yield return int.Parse(member, System.Globalization.CultureInfo.InvariantCulture);
-            }
-        }
-    }
-
     /// <summary>Every process in it and below stands still, or goes on. A kill reaches it all the same.</summary>
     internal void Freeze(bool frozen) => File.WriteAllText(File_("cgroup.freeze"), frozen ? "1" : "0");
 
@@ -83,11 +68,11 @@ internal sealed class Cgroup
     internal IEnumerable<Cgroup> Children => Directory.Exists(_path) ? Directory.GetDirectories(_path).Select(d => new Cgroup(d)) : [];
     internal string KillFile => File_("cgroup.kill");
 
+    /// <summary>Throws <see cref="IOException"/> while somebody is in it: then it can still be killed.</summary>
     internal void Remove()
     {
-        _kill?.Dispose();
-        if (!Directory.Exists(_path)) return;
         foreach (var child in Children) child.Remove();
-        Directory.Delete(_path);
+        if (Directory.Exists(_path)) Directory.Delete(_path);
+        _kill?.Dispose();
     }
 }

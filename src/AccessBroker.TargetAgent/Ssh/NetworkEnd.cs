@@ -6,8 +6,9 @@ using Microsoft.Win32.SafeHandles;
 namespace AccessBroker.TargetAgent.Ssh;
 
 /// <summary>
-/// The network end of one connection of sshd, held by name only: sshd closes it as ever. When a session ends, it is shut down before anything else, so that
-/// the client has its end of file at once, however long a hundred processes take to die. <c>pidfd_getfd(2)</c>, Linux 5.6 and later; where it is not allowed
+/// The network end of one connection of sshd, held by name only: sshd closes it as ever. When a session ends, it is shut down right after the kill, so that
+/// the client has its end of file at once, however long a hundred processes take to die. Taken from sshd's privileged half only: no operator has a hand in it,
+/// and that half goes on to close the session with PAM and in the login records. <c>pidfd_getfd(2)</c>, Linux 5.6 and later; where it is not allowed
 /// (ptrace_scope 3) the end comes with the death of the process.
 /// </summary>
 internal sealed partial class NetworkEnd : IDisposable
@@ -18,7 +19,7 @@ internal sealed partial class NetworkEnd : IDisposable
 
     private NetworkEnd(SafeFileHandle process, int number) => (_process, _number) = (process, number);
 
-    /// <summary>The TCP connection that a process of sshd serves; null: it has none, or it may not be had.</summary>
+    /// <summary>The TCP connection that sshd's privileged half serves; null: it has none, or it may not be had.</summary>
     internal static NetworkEnd? Of(int process)
     {
         var handle = new SafeFileHandle(syscall(PidfdOpen, process, 0, 0), ownsHandle: true);

@@ -75,9 +75,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         var commands = opening.Grants.TryGetProperty("commands", out var listed) ? listed.EnumerateArray().Select(c => c.GetString()!).ToArray() : [];
         // Without groups nobody could end what runs as root.
         if ((commands.Length > 0 || opening.TwoPerson) && _group is null) throw new TargetException("privileged.target-failed");
-        if (_accounts.Take() is not { } account) throw new TargetException("privileged.target-full");
-        // A login that was under way when the session before ended.
-        if (Accounts.Count(new HashSet<uint> { account.Uid }).Count > 0) await Accounts.KillAsync(account);
+        if (await TakeAsync() is not { } account) throw new TargetException("privileged.target-full");
         var room = new Room(opening.Session, account, HomeOf(account), Path.Combine(options.RunDirectory, "tools"), _group?.Of(opening.Session), commands.Length > 0) { Held = opening.TwoPerson, TwoPerson = opening.TwoPerson, Commands = commands };
         if (room.Held) room.Group!.Work.Freeze(true);
         _rooms[opening.Session] = _byUid[account.Uid] = room;
@@ -88,6 +86,20 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         // Last: from here on sshd lets in whoever has a certificate for this session.
         await File.WriteAllTextAsync(Principals(account), opening.Session + "\n", ct);
         return new() { ["account"] = account.Name, ["host"] = options.Host, ["port"] = options.Port, ["hostKey"] = string.Join(' ', (await File.ReadAllTextAsync(options.HostKey, ct)).Split(' ').Take(2)).Trim() };
+    }
+
+    /// <summary>A free account under which nothing runs; one where something cannot be killed is not used again until the agent starts anew. Null: there is none.</summary>
+    private async Task<Account?> TakeAsync()
+    {
+        while (_accounts.Take() is { } account)
+        {
+            // A login that was under way when the session before ended.
+            for (var since = Stopwatch.StartNew(); since.Elapsed.TotalSeconds < 1; await Task.Delay(5))
+                if (Accounts.Count(new HashSet<uint> { account.Uid }).Count == 0) return account;
+                else await Accounts.KillAsync(account);
+            Log.Warn($"account {account.Name} is left out: something under it does not die");
+        }
+        return null;
     }
 
     /// <summary>sshd asks for a certificate; nothing is prepared here.</summary>
@@ -122,12 +134,15 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         }
         // Who is in the session's group stays where they are: what a shell runs does not get out of it by knocking here.
         foreach (var mine in connection.Where(c => !IsOf(c, room))) room.Group?.Door.Add(mine);
-        // sshd's own half of this connection as root: left to itself it takes longest to notice, and the client waits for it. Never the one that listens.
-        if (IsMonitor(pid, room.Account)) room.Group?.Door.Add(pid);
-        return new(room, NetworkEnd.Of(connection[^1]));
+        var end = IsMonitor(pid, room.Account) ? NetworkEnd.Of(pid) : null;
+        if (!room.Over) return new(room, end);
+        // It has ended meanwhile.
+        end?.Dispose();
+        Interlocked.Decrement(ref room.Connections);
+        return null;
     }
 
-    /// <summary>sshd names the privileged half of a connection after its account: "sshd-session: NAME [priv]", before OpenSSH 9.8 "sshd: NAME [priv]".</summary>
+    /// <summary>sshd's own half of a connection, root's: nothing of the operator's is in it. It names itself after its account: "sshd-session: NAME [priv]", before OpenSSH 9.8 "sshd: NAME [priv]".</summary>
     private static bool IsMonitor(int pid, Account account)
     {
         try { return UidOf(pid) == 0 && File.ReadAllText($"/proc/{pid}/cmdline").TrimEnd('\0', ' ') is var title && title.StartsWith("sshd", StringComparison.Ordinal) && title.EndsWith($": {account.Name} [priv]", StringComparison.Ordinal); }
@@ -183,14 +198,13 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         File.Delete(Sudoers(account));
     }
 
-    /// <summary>The clients' end of file first, then death, before everything ordinary. One group that cannot be killed keeps no other alive; who is left is looked for afterwards.</summary>
+    /// <summary>Death first, then the clients' end of file. One group that cannot be killed keeps no other alive; who is left is looked for afterwards.</summary>
     private static void Kill(List<Room> rooms)
     {
-        foreach (var end in rooms.SelectMany(r => r.Ends.Keys)) end.Shut();
         foreach (var room in rooms)
             try { room.Group?.Kill(); }
             catch (IOException e) { Log.Warn($"a group could not be killed, tried again: {e.Message}", room.Session); }
-        foreach (var process in rooms.SelectMany(r => r.Group?.Processes ?? [])) Urgent.Hurry(process);
+        foreach (var end in rooms.SelectMany(r => r.Ends.Keys)) end.Shut();
     }
 
     /// <summary>
@@ -200,8 +214,9 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     private async Task<Dictionary<string, int>> UntilNothingAsync(List<Room> rooms)
     {
         var since = Stopwatch.StartNew();
+        // One that dies slowly does not keep the others from being looked at. Ours: 5 ms for each, and 200.
         foreach (var room in rooms)
-            while (room.Group is { Populated: true } && since.Elapsed.TotalSeconds < 5) await Task.Delay(2);
+            while (room.Group is { Populated: true } && since.ElapsedMilliseconds < 200 + 5 * rooms.Count) await Task.Delay(2);
         await _looking.WaitAsync();
         try
         {
@@ -209,12 +224,12 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
             {
                 var counts = Accounts.Count(rooms.Select(r => r.Account.Uid).ToHashSet());
                 var left = rooms.Where(r => counts.ContainsKey(r.Account.Uid) || r.Group is { Populated: true }).ToList();
-                if (left.Count == 0 || since.Elapsed.TotalSeconds > 5) return rooms.ToDictionary(r => r.Session, r => counts.GetValueOrDefault(r.Account.Uid) + (r.Group is { Populated: true } ? 1 : 0));
                 foreach (var room in left)
                 {
                     room.Group?.Kill();
                     if (counts.ContainsKey(room.Account.Uid)) await Accounts.KillAsync(room.Account);
                 }
+                if (left.Count == 0 || since.Elapsed.TotalSeconds > 5) return rooms.ToDictionary(r => r.Session, r => counts.GetValueOrDefault(r.Account.Uid) + (r.Group is { Populated: true } ? 1 : 0));
                 await Task.Delay(2);
             }
         }
@@ -224,10 +239,11 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     public async Task<IReadOnlyList<string>> CleanAsync(string session)
     {
         if (!_rooms.TryGetValue(session, out var room)) return [];
-        // A shell that was just being started when the end came.
-        for (var since = Stopwatch.StartNew(); room.Group is { Populated: true } && since.Elapsed.TotalSeconds < 5; await Task.Delay(5)) room.Group.Kill();
+        // Its group goes before its files: a shell that was just being started when the end came finds none to join, and does not begin.
+        for (var since = Stopwatch.StartNew(); room.Group is { } group; await Task.Delay(5))
+            try { group.Kill(); group.Remove(); break; }
+            catch (IOException) when (since.Elapsed.TotalSeconds < 5) { /* somebody is still in it */ }
         var found = await SweepAsync(room.Account);
-        room.Group?.Remove();
         _byUid.TryRemove(room.Account.Uid, out _);
         _rooms.TryRemove(session, out _);
         // An account under which something still runs is nobody's any more.
@@ -303,21 +319,30 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         foreach (var child in _group?.Children ?? [])
             try { child.Remove(); }
             catch (IOException e) { Log.Warn($"a former group stays: {e.Message}"); }
-        await RehearseAsync();
     }
 
-    /// <summary>Before any session: one that nobody works in is ended as all others will be. A host where that fails opens nothing; and the first real end does not wait for the compiler.</summary>
-    private async Task RehearseAsync()
+    /// <summary>A group without anybody at work in it is killed as those of all sessions will be.</summary>
+    public async Task RehearseAsync()
     {
         const string session = "rehearsal";
         using var nothing = System.Text.Json.JsonDocument.Parse("{}");
-        await OpenAsync(new(session, nothing.RootElement, TwoPerson: false, "", ""), CancellationToken.None);
-        var room = _rooms[session];
-        using var sleeper = Process.Start("setpriv", [$"--reuid={room.Account.Uid}", $"--regid={room.Account.Gid}", "--clear-groups", "sleep", "60"]);
-        room.Group?.Work.Add(sleeper.Id);
-        var left = await EndAsync([session]);
-        await CleanAsync(session);
-        if (left[session] != 0 || !sleeper.WaitForExit(1000)) throw new InvalidOperationException("what is killed here does not end: no session is opened");
+        try
+        {
+            await OpenAsync(new(session, nothing.RootElement, TwoPerson: false, "", ""), CancellationToken.None);
+            var room = _rooms[session];
+            using var sleeper = Process.Start("setpriv", [$"--reuid={room.Account.Uid}", $"--regid={room.Account.Gid}", "--clear-groups", "sleep", "60"]);
+            for (var since = Stopwatch.StartNew(); since.Elapsed.TotalSeconds < 1 && Accounts.Count(new HashSet<uint> { room.Account.Uid }).Count == 0;) await Task.Delay(5);
+            if (room.Group is { } group)
+            {
+                if (!group.Work.Add(sleeper.Id)) throw new InvalidOperationException("nothing can be put into a control group");
+                group.Kill();
+                if (!sleeper.WaitForExit(1000)) throw new InvalidOperationException("what is in a control group does not die with it");
+            }
+            await EndAsync([session]);
+            await CleanAsync(session);
+            if (!sleeper.WaitForExit(1000)) throw new InvalidOperationException("what runs under an account does not die");
+        }
+        catch (Exception e) when (e is not InvalidOperationException) { throw new InvalidOperationException($"sessions cannot be opened and ended here: {e.Message}", e); }
     }
 
     /// <summary>What a session finds on its path: asking for more time from inside.</summary>

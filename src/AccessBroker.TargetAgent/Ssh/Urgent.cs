@@ -20,13 +20,5 @@ internal static partial class Urgent
         finally { if (raised && sched_setscheduler(0, Other | ResetOnFork, ref none) != 0) Log.Warn("a thread keeps its priority"); }
     }
 
-    /// <summary>A process that has been killed dies before everything ordinary: it runs nothing of its own any more, only its end.</summary>
-    internal static void Hurry(int killed)
-    {
-        var lowest = 1;
-        // It may be gone already, or the agent may not do it: then it dies in its turn.
-        _ = sched_setscheduler(killed, Fifo | ResetOnFork, ref lowest);
-    }
-
     [LibraryImport("libc", SetLastError = true)] private static partial int sched_setscheduler(int thread, int policy, ref int priority);
 }

@@ -1,5 +1,6 @@
 using AccessBroker.Assurance;
 using AccessBroker.Policies;
+using AccessBroker.Privileged;
 
 namespace AccessBroker.PolicyChanges;
 
@@ -18,8 +19,20 @@ internal sealed record PolicyEffect(IReadOnlyList<string> Clients, bool Everybod
         return new([.. clients.Where(c => Differs(was, will, segment, c))], others || was.Risk != will.Risk || Differs(was, will, segment, null), roles);
     }
 
-    /// <summary>Relying parties that a policy names and nobody has registered: a name mistyped protects nothing.</summary>
-    internal static IReadOnlyList<string> Unknown(PolicySet set, IEnumerable<string> clients) => [.. ((AssurancePolicy)set.Values[typeof(AssurancePolicy)]).Clients.Keys.Except(clients)];
+    /// <summary>What the policies name and no register has: relying parties, and for privileged work roles, contractors' workers and terminals. A name mistyped protects nothing and lets nobody in.</summary>
+    internal static IReadOnlyList<string> Unknown(PolicySet set, IReadOnlyCollection<string> clients, IReadOnlyCollection<string> people, IReadOnlyCollection<string> terminals)
+    {
+        var (assurance, roles, privileged) = ((AssurancePolicy)set.Values[typeof(AssurancePolicy)], ((RolesPolicy)set.Values[typeof(RolesPolicy)]).Roles.Keys, (PrivilegedPolicy)set.Values[typeof(PrivilegedPolicy)]);
+        static IEnumerable<string> Of(string file, IEnumerable<string> named, IEnumerable<string> known) => named.Except(known).Select(n => $"{file}.yaml: {n}");
+        return
+        [
+            .. Of("assurance", assurance.Clients.Keys, clients),
+            .. Of("privileged", privileged.Targets.Values.Select(t => t.Client).Where(c => c.Length > 0), clients),
+            .. Of("privileged", privileged.Work.Values.SelectMany(w => w.Requesters.Concat(w.Approvers)), roles),
+            .. Of("privileged", privileged.Contracts.Values.SelectMany(c => c.People.Concat(c.Subcontracted.Keys)), people),
+            .. Of("privileged", privileged.Contracts.Values.SelectMany(c => c.Terminals), terminals),
+        ];
+    }
 
     private static bool Differs(AssurancePolicy was, AssurancePolicy will, string segment, string? client) =>
         ((bool[])[false, true]).Any(privileged => !Same(was.Needed(segment, client, privileged: privileged), will.Needed(segment, client, privileged: privileged)));

@@ -26,8 +26,8 @@ internal sealed class VersionsModel(Store store, ActivePolicies active, Permissi
     public int People { get; private set; }
     /// <summary>Names of relying parties for which other factors would be needed.</summary>
     public IReadOnlyList<string> Clients { get; private set; } = [];
-    /// <summary>Ids in the policy that no relying party has.</summary>
-    public IReadOnlyList<string> UnknownClients { get; private set; } = [];
+    /// <inheritdoc cref="PolicyEffect.Unknown"/>
+    public IReadOnlyList<string> Unknown { get; private set; } = [];
     public MayDo May { get; private set; } = null!;
     private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
 
@@ -72,14 +72,14 @@ internal sealed class VersionsModel(Store store, ActivePolicies active, Permissi
     /// <summary>Whom it would concern. Nothing is shown of a version that could not come into force.</summary>
     private async Task PreviewAsync(UnitOfWork work, IReadOnlyDictionary<string, string> before, CancellationToken ct)
     {
-        var (sessions, people, clients) = (Sessions.LiveSessions.Count(), PeopleRegister.WholeAt(time.GetUtcNow()), Oidc.ClientRegister.All());
-        await work.AskAsync(ct, sessions, people, clients);
+        var (sessions, people, clients, terminals) = (Sessions.LiveSessions.Count(), PeopleRegister.WholeAt(time.GetUtcNow()), Oidc.ClientRegister.All(), Terminals.TerminalRegister.Ids());
+        await work.AskAsync(ct, sessions, people, clients, terminals);
         PolicyEffect effect;
         try
         {
             var after = PolicySet.Of(active.Files, PolicySet.Complete(Shown!.Texts, active.Newest.Texts));
             effect = PolicyEffect.Of(PolicySet.Of(active.Files, PolicySet.Complete(before, active.Newest.Texts)), after, options.Segment, clients.Answer.Select(c => c.Id));
-            UnknownClients = PolicyEffect.Unknown(after, clients.Answer.Select(c => c.Id));
+            Unknown = PolicyEffect.Unknown(after, [.. clients.Answer.Select(c => c.Id)], [.. people.Answer.Select(p => p.Id.Value)], terminals.Answer);
         }
         catch (PolicyException) { return; }
         LiveSessions = sessions.Answer;

@@ -28,7 +28,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var news = wakeups.Listen(Topic, LiveSessions.EndedTopic);
-        // The end of nothing: the first real one does not wait for the compiler.
+        // The end of nothing: most of what the first real one needs is compiled by then.
         try { await EndAsync([], "privileged.revoked"); }
         catch (Exception e) when (e is not OutOfMemoryException) { Waiting(log, e.Message); }
         while (!stoppingToken.IsCancellationRequested)

@@ -62,6 +62,9 @@ public static class TerminalRegister
         where c.thumbprint = {thumbprint} and c.revoked_at is null and c.expires_at > {at}
         """, Read);
 
+    /// <summary>Of all terminals, whatever their state.</summary>
+    public static Question<List<string>> Ids() => Question.All($"select id from terminals.terminals", r => r.GetString(0));
+
     /// <summary>The whole line of one terminal, or null.</summary>
     public static Question<TerminalLine?> FindLine(TerminalId terminal) => Question.First($"{Line()} where id = {terminal}", ReadLine);
 

@@ -232,6 +232,20 @@ public sealed class PolicyChangeTests(PolicyChangeTests.TwoNodes broker) : IClas
         Assert.Equal((clients, everybody, roles), (string.Join(' ', effect.Clients), effect.Everybody, string.Join(' ', effect.Roles)));
     }
 
+    /// <summary>A name mistyped lets nobody in and protects nothing: the version's page says so before somebody approves it.</summary>
+    [Theory, Trait("Requirement", "OUT-01")]
+    [InlineData("privileged", "contracts: {}", "contracts:\n  support:\n    { name: 保守契約, from: 2026-04-01, until: 2027-03-31, people: [p-6001, p-6009], work: [juki-app-maintenance], terminals: [t-01, t-77], subcontracted: { p-6008: 再委託承認 第3号 } }", "privileged.yaml: p-6009, privileged.yaml: p-6008, privileged.yaml: t-77")]
+    [InlineData("privileged", "requesters: [administrator, database-administrator]", "requesters: [administratr]", "privileged.yaml: administratr")]
+    [InlineData("assurance", "clients: {}", "clients: { kosekki: card }", "assurance.yaml: kosekki")]
+    [InlineData("roles", "# Which role may do", "# What role may do", "")]
+    public void Names_that_no_register_has_are_told(string name, string from, string to, string unknown)
+    {
+        var texts = PolicySet.ReadDirectory(Path.Combine(Place.Root, "policies"), "my-number");
+        Assert.Contains(from, texts[name], StringComparison.Ordinal);
+        texts[name] = texts[name].Replace(from, to, StringComparison.Ordinal);
+        Assert.Equal(unknown, string.Join(", ", PolicyEffect.Unknown(PolicySet.Of(PolicyChangesSlice.AllFiles("x"), texts), ["koseki", "audit"], ["p-6001"], ["t-01"])));
+    }
+
     /// <summary>What has begun keeps the set it began with, whatever happens meanwhile.</summary>
     [Fact]
     public async Task A_request_that_has_begun_is_not_judged_half_by_the_old_and_half_by_the_new()
