@@ -40,7 +40,7 @@ internal static class ShownOperation
         if (operation is null) return "";
         var (parts, lines) = (JsonElement.Parse(operation), new StringBuilder());
         void Line(string name, string value) { if (value.Length > 0) lines.Append(name).Append(": ").Append(Plain(value)).Append('\n'); }
-        Line("内容", $"{parts.GetProperty("title").GetString()} ({parts.GetProperty("request").GetInt64()})");
+        Line("内容", parts.GetProperty("title").GetString() + (parts.GetProperty("request").GetInt64() is > 0 and var number ? $" ({number})" : ""));
         Line("申請者", parts.GetProperty("requestedBy").GetString()!);
         foreach (var field in parts.GetProperty("fields").EnumerateObject()) Line(Names.GetValueOrDefault(field.Name, field.Name), field.Value.GetString()!);
         Line("理由", parts.GetProperty("reason").GetString()!);
@@ -52,6 +52,6 @@ internal static class ShownOperation
     private static string Plain(string text)
     {
         var plain = new string([.. text.ReplaceLineEndings(" / ").Where(c => !char.IsControl(c) && char.GetUnicodeCategory(c) != System.Globalization.UnicodeCategory.Format)]);
-        return plain.Length <= Longest ? plain : plain[..Longest] + "…";
+        return plain.Length <= Longest ? plain : $"{plain[..Longest]}…(ほか {plain.Length - Longest} 文字。画面で全文を確かめてください)";
     }
 }

@@ -37,10 +37,12 @@ internal static class PrivilegedEnds
     private sealed class Look(DatabaseHost? database)
     {
         private List<string> _groups = [];
+        private Task<long>? _backends;
 
-        /// <summary>The control groups that hold sessions at this moment.</summary>
+        /// <summary>From now on: the control groups that hold sessions at this moment, and all backends of sessions. The server itself waits for these: asking anew would take longer than an end.</summary>
         internal void Begin()
         {
+            if (database is not null) _backends = NoBackendAsync(database);
             var mount = File.ReadLines("/proc/mounts").Select(l => l.Split(' ')).First(f => f[2] == "cgroup2")[1];
             _groups = [.. Directory.EnumerateDirectories(mount, "accessbroker-*", SearchOption.AllDirectories).Where(d => Directory.EnumerateDirectories(d, "ps*").Any())];
         }
@@ -48,8 +50,15 @@ internal static class PrivilegedEnds
         internal async Task<List<TimeSpan>> NothingSinceAsync(long began)
         {
             while (_groups.Exists(g => File.ReadAllText(Path.Combine(g, "cgroup.events")).Contains("populated 1", StringComparison.Ordinal))) await Task.Delay(5);
-            while (database is not null && (await database.LeftAsync()).Exists(l => l.StartsWith("backend", StringComparison.Ordinal))) await Task.Delay(10);
-            return _groups.Count > 0 || database is not null ? [Stopwatch.GetElapsedTime(began)] : [];
+            var groups = Stopwatch.GetTimestamp();
+            var last = Math.Max(_groups.Count > 0 ? groups : 0, _backends is null ? 0 : await _backends);
+            return last > 0 ? [Stopwatch.GetElapsedTime(began, last)] : [];
+        }
+
+        private static async Task<long> NoBackendAsync(DatabaseHost database)
+        {
+            await database.SqlAsync("do $$ begin while exists (select from pg_stat_activity where usename like 'ab\\_%') loop perform pg_sleep(0.005), pg_stat_clear_snapshot(); end loop; end $$");
+            return Stopwatch.GetTimestamp();
         }
     }
 
@@ -210,7 +219,7 @@ internal static class PrivilegedEnds
         return new(wire.Ended, GoneAsync(), () => { });
     }
 
-    /// <summary>Sessions as a start leaves them, opened by their target and connected with the stock clients.</summary>
+    /// <summary>Sessions as a start leaves them, opened by their target and connected with the stock clients; these run at nice 19: in a city they have machines of their own.</summary>
     private static async Task<List<Client>> OpenAsync(City city, ConsoleBrowser me, string target, string work, int count)
     {
         if (target == "documents") return await DownloadsAsync(city, me, work, count);
@@ -289,7 +298,7 @@ internal static class PrivilegedEnds
         await File.WriteAllTextAsync($"{directory}/key-cert.pub", answer.GetProperty("certificate").GetString() + "\n");
         var place = answer.GetProperty("place");
         var wire = Wire.To(place.GetProperty("port").GetInt32());
-        var ssh = Process.Start(new ProcessStartInfo("ssh", ["-F", "none", "-tt", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-i", $"{directory}/key", "-o", $"CertificateFile={directory}/key-cert.pub", "-p", $"{wire.Port}", $"{place.GetProperty("account").GetString()}@127.0.0.1", "(setsid sleep 3000 < /dev/null > /dev/null 2>&1 &) ; echo ready; sleep 3000"]) { RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true })!;
+        var ssh = Process.Start(new ProcessStartInfo("nice", ["-n", "19", "ssh", "-F", "none", "-tt", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-i", $"{directory}/key", "-o", $"CertificateFile={directory}/key-cert.pub", "-p", $"{wire.Port}", $"{place.GetProperty("account").GetString()}@127.0.0.1", "(setsid sleep 3000 < /dev/null > /dev/null 2>&1 &) ; echo ready; sleep 3000"]) { RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true })!;
         while (await ssh.StandardOutput.ReadLineAsync() is { } line) if (line.Contains("ready", StringComparison.Ordinal)) return Of(ssh, wire);
         throw new InvalidOperationException("ssh ended: " + await ssh.StandardError.ReadToEndAsync());
     }
@@ -300,7 +309,7 @@ internal static class PrivilegedEnds
         var answer = await ConnectAsync(me, new { code, verifier = Scram.Verifier(password) });
         var place = answer.GetProperty("place");
         var wire = Wire.To(place.GetProperty("port").GetInt32());
-        var psql = Process.Start(new ProcessStartInfo("psql", ["-qAt", "-c", "select 'ready'", "-c", "select pg_sleep(3000)", $"host=127.0.0.1 port={wire.Port} user={answer.GetProperty("account").GetString()} dbname={place.GetProperty("database").GetString()}"]) { RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["PGPASSWORD"] = password } })!;
+        var psql = Process.Start(new ProcessStartInfo("nice", ["-n", "19", "psql", "-qAt", "-c", "select 'ready'", "-c", "select pg_sleep(3000)", $"host=127.0.0.1 port={wire.Port} user={answer.GetProperty("account").GetString()} dbname={place.GetProperty("database").GetString()}"]) { RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["PGPASSWORD"] = password } })!;
         if (await psql.StandardOutput.ReadLineAsync() != "ready") throw new InvalidOperationException("psql ended: " + await psql.StandardError.ReadToEndAsync());
         return Of(psql, wire);
     }

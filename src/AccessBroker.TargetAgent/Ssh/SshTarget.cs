@@ -5,51 +5,6 @@ using System.Text.Json.Nodes;
 
 namespace AccessBroker.TargetAgent.Ssh;
 
-/// <summary>What one session has on this host while it lives.</summary>
-/// <param name="Group">Null: no cgroup v2 here; then the account alone says what is the session's.</param>
-/// <param name="MayElevate">Commands are listed for it.</param>
-internal sealed record Room(string Session, Account Account, string Home, string Tools, Cgroup? Group, bool MayElevate)
-{
-    /// <summary>What may be run with sudo.</summary>
-    internal IReadOnlyList<string> Commands { get; init; } = [];
-    internal int Connections;
-    /// <summary>Nobody comes in any more.</summary>
-    internal volatile bool Over;
-    /// <summary>Nobody watches: what is typed is dropped, what runs stands still.</summary>
-    internal volatile bool Held;
-    /// <summary>A second person sees what is typed.</summary>
-    internal bool TwoPerson { get; init; }
-    /// <summary>When it was made, in clock ticks since the machine's start: a connection that is older belongs to somebody before.</summary>
-    internal long Since { get; } = Accounts.Now();
-    /// <summary>What was allowed to it with sudo, hashed; empty: nothing.</summary>
-    internal string SudoersHash { get; set; } = "";
-    /// <summary>Of its connections.</summary>
-    internal ConcurrentDictionary<NetworkEnd, byte> Ends { get; } = new();
-    internal event Func<string, Task>? Tell;
-    internal void TellAll(string line) { foreach (var told in Tell?.GetInvocationList().Cast<Func<string, Task>>() ?? []) _ = told(line); }
-}
-
-/// <summary>Somebody came in, for as long as the connection is there.</summary>
-internal sealed class Entry : IDisposable
-{
-    private readonly NetworkEnd? _end;
-
-    internal Entry(Room room, NetworkEnd? end)
-    {
-        (Room, _end) = (room, end);
-        if (end is not null) room.Ends[end] = 0;
-    }
-
-    internal Room Room { get; }
-
-    public void Dispose()
-    {
-        if (_end is null) return;
-        Room.Ends.TryRemove(_end, out _);
-        _end.Dispose();
-    }
-}
-
 /// <summary>
 /// A host with a stock sshd. A session has an account of the pool to itself, a principal that opens it, and a control group; its end takes the principal
 /// away, kills the group and everything under the account. <clause>MIC 6.2(1)③, 6.2(6)</clause>
@@ -336,11 +291,11 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
             {
                 if (!group.Work.Add(sleeper.Id)) throw new InvalidOperationException("nothing can be put into a control group");
                 group.Kill();
-                if (!sleeper.WaitForExit(1000)) throw new InvalidOperationException("what is in a control group does not die with it");
+                for (var since = Stopwatch.StartNew(); group.Populated; await Task.Delay(5))
+                    if (since.Elapsed.TotalSeconds > 5) throw new InvalidOperationException("what is in a control group does not die with it");
             }
-            await EndAsync([session]);
+            if ((await EndAsync([session])).Values.Any(left => left != 0)) throw new InvalidOperationException("what runs under an account does not die");
             await CleanAsync(session);
-            if (!sleeper.WaitForExit(1000)) throw new InvalidOperationException("what runs under an account does not die");
         }
         catch (Exception e) when (e is not InvalidOperationException) { throw new InvalidOperationException($"sessions cannot be opened and ended here: {e.Message}", e); }
     }

@@ -53,8 +53,10 @@ internal static class SignatureFile
         # 承認の署名を確かめます: sh verify.sh operator-card-ca.pem
         # この手順はどの申請でも同じです。CA証明書と同じく、別に保管した写しを使ってください。OpenSSL 3 が必要です。
         set -eu
-        ca=$(realpath "${1:?operator-card-ca.pem}")
+        [ $# = 1 ] && [ -f "$1" ] || { echo "使い方: sh verify.sh operator-card-ca.pem(操作識別カードの認証局の証明書。別に受け取った写し)" >&2; exit 2; }
+        ca=$(realpath "$1")
         cd "$(dirname "$0")"
+        [ -n "$(find . -mindepth 2 -name signed)" ] || { echo "署名がありません" >&2; exit 1; }
         refuse() { echo "$s: NG — $1" >&2; exit 1; }
         hash() { h=$(openssl dgst -sha256 -r "$1") || exit 1; h=${h%% *}; [ ${#h} = 64 ] || exit 1; echo "$h"; }
         challenge() { c=$(openssl dgst -sha256 -binary "$1" | openssl base64 -A | tr '+/' '-_' | tr -d '='); [ ${#c} = 43 ] || exit 1; echo "$c"; }
@@ -64,7 +66,7 @@ internal static class SignatureFile
             openssl verify -attime "$(cat "$s/at")" -no-CApath -no-CAstore -CAfile "$ca" "$s/certificate.pem" > /dev/null || refuse 証明書
             openssl x509 -in "$s/certificate.pem" -pubkey -noout > "$s/key.pem"
             openssl dgst -sha256 -verify "$s/key.pem" -signature "$s/signature" "$s/signed" > /dev/null || refuse 署名
-            who="カード $(openssl x509 -in "$s/certificate.pem" -noout -subject -nameopt RFC2253)"
+            who="カード $(openssl x509 -in "$s/certificate.pem" -noout -subject -nameopt RFC2253)(誰のものかは、カードの管理簿の番号と比べてください)"
           else
             c=$(challenge "$s/signed") || refuse 署名の対象
             grep -qF -e "\"challenge\":\"$c\"" "$s/client.json" || refuse チャレンジ
@@ -80,7 +82,9 @@ internal static class SignatureFile
           printf '\000\000\000\030accessbroker:approval:v1' | cmp -s -n 28 - "$s/signed" || refuse 目的
           h=$(hash "$s/document.json") || refuse 文書
           [ "$(tail -c 64 "$s/signed")" = "$h" ] || refuse 文書
-          echo "$s: OK — $who — $(date -u -d "@$(cat "$s/at")" +%FT%TZ)"
+          echo "$s: OK — $who"
+          echo "  署名された内容: $(cat "$s/document.json")"
+          echo "  時刻(記録による。署名の対象ではない): $(date -u -d "@$(cat "$s/at")" +%FT%TZ)"
         done
 
         """;

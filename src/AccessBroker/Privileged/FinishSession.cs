@@ -18,7 +18,7 @@ internal sealed class FinishSession(Store store, Permissions permissions, Privil
         if (await work.AskAsync(PrivilegedStore.Lock(id), ct) is not { State: "ended", Result: null } session || session.Person != by) return "結果を書けるのは、終わった作業の本人だけです。書いた後は変えられません。";
         await work.ExecuteAsync($"update privileged.sessions set result = {result}, result_at = {time.GetUtcNow()} where id = {id}", ct);
         work.Record(TargetReports.Event(session, "privileged.report-result", HistoryOutcome.Done) with { Details = TargetReports.Details(session, ("result", result.Length > 200 ? result[..200] + "…" : result)) }, time.GetUtcNow());
-        await notices.TellAsync(work, ReviewOperation(session), session.IsEmergency ? "緊急の特権作業の報告" : "特権作業の確認", $"{session.Id}: {session.Reason}", $"/privileged/{id}", ct);
+        await notices.TellAsync(work, ReviewOperation(session), session.IsEmergency ? "緊急の特権作業の報告" : "特権作業の確認", $"{session.Id}: {session.Reason}", $"/privileged/{id}", ct, except: [session.Person.Value, .. session.Approvers, .. session.Second?.Witnesses ?? []]);
         await work.CommitAsync(ct);
         return null;
     }

@@ -5,11 +5,11 @@ using AccessBroker.People;
 
 namespace AccessBroker.Privileged;
 
-/// <summary>Tells those who hold an operation.</summary>
+/// <summary>Tells those who hold an operation, but for those who may not do it here: who did it does not review it.</summary>
 internal sealed class PrivilegedNotices(Permissions permissions, TimeProvider time)
 {
-    internal async Task TellAsync(UnitOfWork work, string operation, string subject, string body, string url, CancellationToken ct) =>
-        work.Notify((await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(operation)], time.GetUtcNow()), ct)).Select(h => h.Id), subject, body, url, time.GetUtcNow());
+    internal async Task TellAsync(UnitOfWork work, string operation, string subject, string body, string url, CancellationToken ct, IReadOnlyCollection<string>? except = null) =>
+        work.Notify((await work.AskAsync(PeopleRegister.Holders([.. permissions.RolesWith(operation)], time.GetUtcNow()), ct)).Select(h => h.Id).Where(h => except?.Contains(h.Value) != true), subject, body, url, time.GetUtcNow());
 }
 
 /// <summary>What codes mean, for people.</summary>

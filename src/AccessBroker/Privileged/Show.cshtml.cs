@@ -77,6 +77,8 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
         if (problem is "") return await RefuseAsync(Session, "privileged.act", ct);
         (Succeeded, Message) = (problem is null, problem ?? done);
         if (problem is not null) Response.StatusCode = StatusCodes.Status422UnprocessableEntity;
+        // What was typed stays until it has counted.
+        else (Text, Concern) = (null, null);
         return await OnGetAsync(id, ct);
     }
 

@@ -133,7 +133,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         // One at a time: two at once would not see each other.
         await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('privileged.emergency'))", ct);
         if (await EmergencyProblemAsync(work, may.Person, kindOfWork, rules, ct) is { } problem) return await RefuseAsync(work, null, by, session, problem, ct);
-        var operation = ConfirmedOperation.Of("emergency", "privileged.emergency", "緊急の特権作業", 0, by, reason, new Dictionary<string, string> { ["work"] = kindOfWork }, $"緊急の特権作業: {rules.Name}");
+        var operation = ConfirmedOperation.Of("emergency", "privileged.emergency", "緊急の特権作業", 0, by, reason, new Dictionary<string, string> { ["what"] = $"{policy.Now.Targets[rules.Target].Name} — {rules.Name}", ["work"] = kindOfWork, ["target"] = rules.Target, ["minutes"] = $"{policy.Now.Emergency.Longest.TotalMinutes:0}" }, $"緊急の特権作業: {rules.Name}");
         if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is null) return new Outcome.Unconfirmed(operation);
         return await BeginAsync(work, session, null, kindOfWork, rules, reason, "", [], policy.Now.Emergency.Longest, twoPerson: false, null, ct, emergencyOf: may.Person.Name);
     }
