@@ -34,7 +34,7 @@ internal static class PrivilegedEnds
     }
 
     /// <summary>What still runs at the targets, by the kernel's and the server's own word.</summary>
-    private sealed class Look(DatabaseHost? database)
+    private sealed class Look(DatabaseHost? database, bool hasHost)
     {
         private List<string> _groups = [];
         private Task<long>? _backends;
@@ -43,6 +43,7 @@ internal static class PrivilegedEnds
         internal void Begin()
         {
             if (database is not null) _backends = NoBackendAsync(database);
+            if (!hasHost) return;
             var mount = File.ReadLines("/proc/mounts").Select(l => l.Split(' ')).First(f => f[2] == "cgroup2")[1];
             _groups = [.. Directory.EnumerateDirectories(mount, "accessbroker-*", SearchOption.AllDirectories).Where(d => Directory.EnumerateDirectories(d, "ps*").Any())];
         }
@@ -82,7 +83,7 @@ internal static class PrivilegedEnds
         await city.InitializeAsync();
         var terminal = await city.TerminalAsync("t-01");
         if (target == "app") await city.HostAsync();
-        var look = new Look(target == "db" ? await city.DatabaseAsync() : null);
+        var look = new Look(target == "db" ? await city.DatabaseAsync() : null, hasHost: target == "app");
         var details = new Dictionary<string, string>();
         var (single, many, left) = (Times.None, Times.None, 0L);
         using var me = await ConsoleBrowser.SignInAsync(city, terminal, "admin");
@@ -118,7 +119,7 @@ internal static class PrivilegedEnds
         await city.InitializeAsync();
         var terminal = await city.TerminalAsync("t-01");
         await city.HostAsync();
-        var look = new Look(await city.DatabaseAsync());
+        var look = new Look(await city.DatabaseAsync(), hasHost: true);
         using var me = await ConsoleBrowser.SignInAsync(city, terminal, "admin");
         var times = Times.None;
         for (var round = 0; round < 5; round++)
