@@ -38,6 +38,9 @@ internal sealed class Accounts
         return found;
     }
 
+    /// <summary>Something runs under it.</summary>
+    internal static bool Runs(Account account) => Processes(new HashSet<uint> { account.Uid }).Count > 0;
+
     /// <summary>Living processes of these accounts, effective, real or saved. Read as bytes: while a hundred sessions end this is done among a thousand processes.</summary>
     internal static List<(uint Uid, int Pid)> Processes(IReadOnlySet<uint> uids)
     {
@@ -74,6 +77,17 @@ internal sealed class Accounts
     internal static long? StartOf(int process)
     {
         try { var stat = File.ReadAllText($"/proc/{process}/stat"); return long.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19], CultureInfo.InvariantCulture); }
+        catch (IOException) { return null; }
+    }
+
+    /// <summary>Real; null: it is gone.</summary>
+    internal static uint? UidOf(int pid) => Field(pid, "Uid:") is { } ids ? uint.Parse(ids.Split('\t')[0], CultureInfo.InvariantCulture) : null;
+    /// <summary>0: it is gone, or the first.</summary>
+    internal static int ParentOf(int pid) => Field(pid, "PPid:") is { } parent ? int.Parse(parent, CultureInfo.InvariantCulture) : 0;
+
+    private static string? Field(int pid, string name)
+    {
+        try { return File.ReadLines($"/proc/{pid}/status").FirstOrDefault(l => l.StartsWith(name, StringComparison.Ordinal))?[name.Length..].Trim(); }
         catch (IOException) { return null; }
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Win32.SafeHandles;
 
 namespace AccessBroker.TargetAgent.Ssh;
@@ -64,6 +65,14 @@ internal sealed class Cgroup
 
     /// <summary>Some process is left in it or below.</summary>
     internal bool Populated => Directory.Exists(_path) && File.ReadAllText(File_("cgroup.events")).Contains("populated 1", StringComparison.Ordinal);
+
+    /// <summary>Waits until nothing is left in it or below. False: something still was after so long.</summary>
+    internal async Task<bool> IsEmptyWithinAsync(TimeSpan span)
+    {
+        for (var since = Stopwatch.StartNew(); Populated; await Task.Delay(2))
+            if (since.Elapsed > span) return false;
+        return true;
+    }
 
     internal IEnumerable<Cgroup> Children => Directory.Exists(_path) ? Directory.GetDirectories(_path).Select(d => new Cgroup(d)) : [];
     internal string KillFile => File_("cgroup.kill");

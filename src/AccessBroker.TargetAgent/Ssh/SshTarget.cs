@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Globalization;
 using System.Text.Json.Nodes;
 
 namespace AccessBroker.TargetAgent.Ssh;
@@ -50,7 +49,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         {
             // A login that was under way when the session before ended.
             for (var since = Stopwatch.StartNew(); since.Elapsed.TotalSeconds < 1; await Task.Delay(5))
-                if (Accounts.Count(new HashSet<uint> { account.Uid }).Count == 0) return account;
+                if (!Accounts.Runs(account)) return account;
                 else await Accounts.KillAsync(account);
             Log.Warn($"account {account.Name} is left out: something under it does not die");
         }
@@ -80,7 +79,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         if (!_byUid.TryGetValue(uid, out var room) || room.Over) return null;
         // The connection itself, up to sshd's own process for this account, belongs to the session; one from before it does not.
         var (connection, pid) = (new List<int>(), process);
-        for (; pid > 1 && UidOf(pid) == uid; pid = ParentOf(pid)) connection.Add(pid);
+        for (; pid > 1 && Accounts.UidOf(pid) == uid; pid = Accounts.ParentOf(pid)) connection.Add(pid);
         if (connection.Count == 0 || Accounts.StartOf(connection[^1]) is not { } began || began < room.Since) return null;
         if (Interlocked.Increment(ref room.Connections) > most)
         {
@@ -100,7 +99,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     /// <summary>sshd's own half of a connection, root's: nothing of the operator's is in it. It names itself after its account: "sshd-session: NAME [priv]", before OpenSSH 9.8 "sshd: NAME [priv]".</summary>
     private static bool IsMonitor(int pid, Account account)
     {
-        try { return UidOf(pid) == 0 && File.ReadAllText($"/proc/{pid}/cmdline").TrimEnd('\0', ' ') is var title && title.StartsWith("sshd", StringComparison.Ordinal) && title.EndsWith($": {account.Name} [priv]", StringComparison.Ordinal); }
+        try { return Accounts.UidOf(pid) == 0 && File.ReadAllText($"/proc/{pid}/cmdline").TrimEnd('\0', ' ') is var title && title.StartsWith("sshd", StringComparison.Ordinal) && title.EndsWith($": {account.Name} [priv]", StringComparison.Ordinal); }
         catch (IOException) { return false; }
     }
 
@@ -116,15 +115,6 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
     {
         try { return File.ReadAllText($"/proc/{pid}/cgroup").Contains($"/{room.Session}/", StringComparison.Ordinal); }
         catch (IOException) { return false; }
-    }
-
-    private static uint? UidOf(int pid) => Field(pid, "Uid:") is { } ids ? uint.Parse(ids.Split('\t')[0], CultureInfo.InvariantCulture) : null;
-    private static int ParentOf(int pid) => Field(pid, "PPid:") is { } parent ? int.Parse(parent, CultureInfo.InvariantCulture) : 0;
-
-    private static string? Field(int pid, string name)
-    {
-        try { return File.ReadLines($"/proc/{pid}/status").FirstOrDefault(l => l.StartsWith(name, StringComparison.Ordinal))?[name.Length..].Trim(); }
-        catch (IOException) { return null; }
     }
 
     public async Task<IReadOnlyDictionary<string, int>> EndAsync(IReadOnlyList<string> sessions)
@@ -171,7 +161,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         var since = Stopwatch.StartNew();
         // One that dies slowly does not keep the others from being looked at. Ours: 5 ms for each, and 200.
         foreach (var room in rooms)
-            while (room.Group is { Populated: true } && since.ElapsedMilliseconds < 200 + 5 * rooms.Count) await Task.Delay(2);
+            if (room.Group is { } group) await group.IsEmptyWithinAsync(TimeSpan.FromMilliseconds(200 + 5 * rooms.Count) - since.Elapsed);
         await _looking.WaitAsync();
         try
         {
@@ -202,7 +192,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         _byUid.TryRemove(room.Account.Uid, out _);
         _rooms.TryRemove(session, out _);
         // An account under which something still runs is nobody's any more.
-        if (Accounts.Count(new HashSet<uint> { room.Account.Uid }).Count == 0) _accounts.Return(room.Account);
+        if (!Accounts.Runs(room.Account)) _accounts.Return(room.Account);
         else found.Add("processes are left: the account is not used again until the agent starts anew");
         return found;
     }
@@ -269,8 +259,7 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         foreach (var account in _accounts.All.Where(a => Directory.Exists(HomeOf(a))))
             try { await SweepAsync(account); }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidOperationException) { Log.Warn($"what account {account.Name} left cannot be removed: {e.Message}"); }
-        var since = Stopwatch.StartNew();
-        while (_group is { Populated: true } && since.Elapsed.TotalSeconds < 5) await Task.Delay(5);
+        if (_group is { } all) await all.IsEmptyWithinAsync(TimeSpan.FromSeconds(5));
         foreach (var child in _group?.Children ?? [])
             try { child.Remove(); }
             catch (IOException e) { Log.Warn($"a former group stays: {e.Message}"); }
@@ -286,13 +275,12 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
             await OpenAsync(new(session, nothing.RootElement, TwoPerson: false, "", ""), CancellationToken.None);
             var room = _rooms[session];
             using var sleeper = Process.Start("setpriv", [$"--reuid={room.Account.Uid}", $"--regid={room.Account.Gid}", "--clear-groups", "sleep", "60"]);
-            for (var since = Stopwatch.StartNew(); since.Elapsed.TotalSeconds < 1 && Accounts.Count(new HashSet<uint> { room.Account.Uid }).Count == 0;) await Task.Delay(5);
+            for (var since = Stopwatch.StartNew(); since.Elapsed.TotalSeconds < 1 && !Accounts.Runs(room.Account);) await Task.Delay(5);
             if (room.Group is { } group)
             {
                 if (!group.Work.Add(sleeper.Id)) throw new InvalidOperationException("nothing can be put into a control group");
                 group.Kill();
-                for (var since = Stopwatch.StartNew(); group.Populated; await Task.Delay(5))
-                    if (since.Elapsed.TotalSeconds > 5) throw new InvalidOperationException("what is in a control group does not die with it");
+                if (!await group.IsEmptyWithinAsync(TimeSpan.FromSeconds(5))) throw new InvalidOperationException("what is in a control group does not die with it");
             }
             if ((await EndAsync([session])).Values.Any(left => left != 0)) throw new InvalidOperationException("what runs under an account does not die");
             await CleanAsync(session);
