@@ -112,7 +112,7 @@ internal sealed class Agent : IDisposable
             case "end":
                 await _book.EndAsync([session, .. order.TryGetProperty("more", out var more) ? more.EnumerateArray().Select(m => m.GetString()!).Where(Fits) : []], order.GetProperty("reason").GetString()!);
                 return null;
-            case "extend": return new() { ["type"] = _book.Extend(session, order.GetProperty("ends").GetInt64()) ? "extended" : "refused", ["code"] = "privileged.ended" };
+            case "extend": return new() { ["type"] = _book.Extend(session, order.GetProperty("ends").GetInt64(), order.TryGetProperty("left", out _) ? Span(order, "left") : TimeSpan.MaxValue) ? "extended" : "refused", ["code"] = "privileged.ended" };
             case "watched": _book.Watched(session, Span(order, "seconds")); return null;
             case "noted" when order.TryGetProperty("number", out var number): _recorder.Noted(session, number.GetInt32()); return null;
             case "noted": _book.Noted(session); return null;

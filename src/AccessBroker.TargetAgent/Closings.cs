@@ -17,8 +17,8 @@ internal sealed class Closings(string directory, Action<JsonObject> report)
         return [.. Directory.GetFiles(Sessions).Select(f => Path.GetFileName(f)!)];
     }
 
-    /// <summary>Before anything of it is open.</summary>
-    internal Task BeginAsync(string session, CancellationToken ct) => File.WriteAllTextAsync(Path.Combine(Sessions, session), "", ct);
+    /// <summary>Before anything of it is open. Not empty: a full disk takes empty files, and nothing that could be kept of the session.</summary>
+    internal Task BeginAsync(string session, CancellationToken ct) => File.WriteAllTextAsync(Path.Combine(Sessions, session), "begun\n", ct);
 
     /// <summary>It was never opened.</summary>
     internal void Forget(string session) => File.Delete(Path.Combine(Sessions, session));

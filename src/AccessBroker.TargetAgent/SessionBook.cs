@@ -104,21 +104,27 @@ internal sealed class SessionBook(ITarget target, string directory, TimeProvider
     /// <summary>Somebody typed, or something was shown: the idle clock starts anew.</summary>
     internal void Used(string session) { if (_live.TryGetValue(session, out var live)) live.LastUse = time.GetTimestamp(); }
 
-    /// <summary>Another end: the deadline moves by as much as the broker's does. The same end, said again, moves nothing.</summary>
-    internal bool Extend(string session, long ends)
+    /// <summary>
+    /// Another end: the deadline moves by as much as the broker's does. The same end, said again, moves nothing; but never is more left than the broker says:
+    /// the order before may have been longer on its way.
+    /// </summary>
+    internal bool Extend(string session, long ends, TimeSpan most)
     {
         if (!_live.TryGetValue(session, out var live)) return false;
         TimeSpan left;
+        bool same;
         lock (live)
         {
             if (live.Reason is not null) return false;
-            if (ends == live.Ends) return true;
+            var now = time.GetTimestamp();
+            same = ends == live.Ends;
             live.Deadline += Ticks(TimeSpan.FromMilliseconds(ends - live.Ends));
             live.Ends = ends;
-            left = Left(live, time.GetTimestamp());
+            if (Left(live, now) > most) live.Deadline = now + Ticks(most);
+            left = Left(live, now);
         }
         _changed.Release();
-        target.Tell(session, $"終了の時刻が変わりました。あと {Words(left)} です。");
+        if (!same) target.Tell(session, $"終了の時刻が変わりました。あと {Words(left)} です。");
         return true;
     }
 

@@ -7,7 +7,8 @@ using Npgsql;
 namespace AccessBroker.Approvals;
 
 /// <summary>A yes as its card or passkey signed it.</summary>
-public sealed record SignedApproval(string Step, string Document, OperationSignature Proof)
+/// <param name="At">When, by the record; not signed.</param>
+public sealed record SignedApproval(string Step, string Document, OperationSignature Proof, DateTimeOffset At)
 {
     /// <summary>True when the signature is its key's, over bytes that name this document.</summary>
     public bool Holds() => Proof.Holds(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Document))));
@@ -26,8 +27,8 @@ public static class ApprovalSignatures
     }
 
     /// <summary>The signatures of a request, by step.</summary>
-    public static Question<List<SignedApproval>> Of(long request) => Question.All($"select step, document, certificate, signed, signature, card, public_key, authenticator, client from approvals.signatures where request = {request} order by step",
-        r => new SignedApproval(r.GetString(0), r.GetString(1), Read(r, 2)!));
+    public static Question<List<SignedApproval>> Of(long request) => Question.All($"select step, document, certificate, signed, signature, card, public_key, authenticator, client, d.at from approvals.signatures s join approvals.decisions d using (request, step) where request = {request} order by step",
+        r => new SignedApproval(r.GetString(0), r.GetString(1), Read(r, 2)!, r.GetFieldValue<DateTimeOffset>(9)));
 
     /// <summary>Certificate, content, signature, card, public key, authenticator, client, from that column on. Null: nothing was signed.</summary>
     public static OperationSignature? Read(NpgsqlDataReader r, int first)

@@ -59,7 +59,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
     {
         if (await LoadAsync(id, ct) is { } refused) return refused;
         var signed = await store.AskAsync(ApprovalSignatures.Of(id), ct);
-        return signed.Count == 0 ? NotFound() : await exports.FileAsync(HttpContext, $"request-{id}-signatures", signed.Count, SignatureFile.Write(Subject, signed), "application/zip", "zip", ct);
+        return signed.Count == 0 ? NotFound() : await exports.FileAsync(HttpContext, $"request-{id}-signatures", signed.Count, SignatureFile.Write(signed), "application/zip", "zip", ct);
     }
 
     public async Task<IActionResult> OnPostAsync(long id, string act, CancellationToken ct)

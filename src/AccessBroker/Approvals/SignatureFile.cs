@@ -7,13 +7,13 @@ using System.Text;
 namespace AccessBroker.Approvals;
 
 /// <summary>
-/// The approvals of a request as one file (ZIP) that is good without this system: for each its document, signature and certificate or key, and a script of
+/// The approvals of a request, or of a session and its start, as one file (ZIP) that is good without this system: for each its document, signature and certificate or key, and a script of
 /// stock tools (OpenSSL 3) that verifies them. The CA's certificate is not in it, and the script is the same for every request: whoever verifies takes
 /// both from elsewhere. <clause>MIC 6.2(1)③(オ)</clause>
 /// </summary>
 internal static class SignatureFile
 {
-    internal static byte[] Write(Request request, IReadOnlyCollection<SignedApproval> approvals)
+    internal static byte[] Write(IReadOnlyCollection<SignedApproval> approvals)
     {
         using var bytes = new MemoryStream();
         using (var zip = new ZipArchive(bytes, ZipArchiveMode.Create, leaveOpen: true))
@@ -23,12 +23,12 @@ internal static class SignatureFile
                 using var entry = zip.CreateEntry(name).Open();
                 entry.Write(content);
             }
-            foreach (var (step, document, proof) in approvals)
+            foreach (var (step, document, proof, at) in approvals)
             {
                 Add($"{step}/document.json", Encoding.UTF8.GetBytes(document));
                 Add($"{step}/signed", proof.Content);
                 Add($"{step}/signature", proof.Signature);
-                Add($"{step}/at", Encoding.ASCII.GetBytes(request.Decisions.First(d => d.Step == step).At.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture)));
+                Add($"{step}/at", Encoding.ASCII.GetBytes(at.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture)));
                 if (proof is OperationSignature.OfCard card)
                 {
                     using var certificate = X509CertificateLoader.LoadCertificate(card.Certificate);

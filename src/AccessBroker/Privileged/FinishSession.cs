@@ -49,6 +49,28 @@ internal sealed class FinishSession(Store store, Permissions permissions, Privil
         return null;
     }
 
+    /// <summary>
+    /// The word that no agent will give any more: its machine is gone. Somebody else than who worked in it says how they made sure that nothing of it runs.
+    /// Null: done; else why not, in Japanese. <clause>MIC 6.2(6)</clause>
+    /// </summary>
+    internal async Task<string?> CloseAsync(string id, PersonId by, string? text, CancellationToken ct)
+    {
+        if (text?.Trim() is not { Length: >= 10 and <= 200 } proof || !FreeText.Fits(proof)) return "何も動いていないことをどう確かめたかを、10〜200文字で書いてください。";
+        await using var work = await store.BeginAsync(ct);
+        if (await work.AskAsync(PrivilegedStore.Lock(id), ct) is not { } session || !MayClose(session, await permissions.OfAsync(work, by, ct))) return "";
+        if (await work.AskAsync(Question.Any($"select from privileged.agents where target = {session.Target} and revoked_at is null and seen_at > clock_timestamp() - interval '10 seconds'"), ct)) return "対象のエージェントがつながっています。エージェントが終わりを知らせるまで待ってください。";
+        await work.ExecuteAsync($"update privileged.sessions set state = 'ended', end_reason = {ClosedByHand}, asked_at = coalesce(asked_at, clock_timestamp()), ended_at = clock_timestamp(), found = {new[] { proof }} where id = {id}", ct);
+        work.Record(TargetReports.Event(session, "privileged.end", HistoryOutcome.Ended, ClosedByHand) with { Person = by, Details = TargetReports.Details(session, ("why", proof)) }, time.GetUtcNow());
+        work.Notify([session.Person], "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(ClosedByHand), $"/privileged/{id}", time.GetUtcNow());
+        await work.CommitAsync(ct);
+        return null;
+    }
+
+    private const string ClosedByHand = "privileged.closed-by-hand";
+
+    /// <summary>Ours: a target that has not said for 5 minutes after the limit that it is over will not say it.</summary>
+    internal static bool MayClose(PrivilegedSession session, MayDo may) => session is { IsRunning: true, HasAgent: true } && session.Left < TimeSpan.FromMinutes(-5) && may.Person is { IsContractor: false } person && person.Id != session.Person && may.Allows("privileged.end-any");
+
     /// <summary>The reviewer has opened the recording. <clause>MIC 7.1注2</clause></summary>
     private static Question<bool> HasLooked(string session, PersonId by) => Question.Any($"select from privileged.looks where session = {session} and person = {by} and at >= (select ended_at from privileged.sessions where id = {session})");
 

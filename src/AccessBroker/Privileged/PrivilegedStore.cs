@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AccessBroker.Approvals;
 using AccessBroker.Database;
 using AccessBroker.Primitives;
 using Npgsql;
@@ -22,6 +23,10 @@ public sealed record PrivilegedSession(string Id, long? Request, string Work, st
     internal bool HasAgent => PrivilegedPolicy.HasAgent(Kind);
     /// <summary>Something of it may still run.</summary>
     public bool IsRunning => State != "ended";
+    /// <summary>Its target did not open it: nothing was done, and there is nothing to tell or to look at.</summary>
+    public bool NeverOpened => !IsRunning && HasAgent && Place is null;
+    /// <summary>A reviewer has found something that is not right; null: nobody has looked yet.</summary>
+    public bool? Concern { get; init; }
 }
 
 /// <summary>Two-person work. <clause>MIC 6.1(4)③</clause></summary>
@@ -39,7 +44,7 @@ internal static class PrivilegedStore
         select id, request, work, target, kind, person, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, place, end_reason, ended_at, ended_in, left_over, found, result, reviewed_by, reviewed_at, finding,
           two_person, held_at, case when two_person then array(select w.person || ' ' || w.sign_in from privileged.witnesses w where w.session = s.id and w.left_at is null and w.seen_at > clock_timestamp() - interval '3 seconds') end,
           case when two_person then coalesce((select max(coalesce(w.left_at, w.seen_at)) from privileged.witnesses w where w.session = s.id), opened_at) end, case when two_person then array(select distinct w.person from privileged.witnesses w where w.session = s.id) end,
-          clock_timestamp()
+          clock_timestamp(), concern
         from privileged.sessions s where {which}
         """;
 
@@ -51,12 +56,14 @@ internal static class PrivilegedStore
     /// <summary>What is open and hangs on this sign-in.</summary>
     internal static Question<List<PrivilegedSession>> OpenOf(SessionId session) => Question.All(Select($"session = {session} and state = 'open'"), Read);
     internal static Question<List<PrivilegedSession>> Latest(PersonId? person, int count) => Question.All(Select($"({person} is null or person = {person}) and ended_at is not null order by started_at desc limit {count}"), Read);
+    /// <inheritdoc cref="PrivilegedSession.NeverOpened"/>
+    private static Sql NeverOpened => $"(ended_at is not null and place is null and kind not in ('files', 'oidc'))";
     /// <summary>Ended, but without a result or its review.</summary>
-    internal static Question<List<PrivilegedSession>> Unfinished() => Question.All(Select($"ended_at is not null and (result is null or reviewed_at is null) order by started_at limit 200"), Read);
+    internal static Question<List<PrivilegedSession>> Unfinished() => Question.All(Select($"ended_at is not null and (result is null or reviewed_at is null) and not {NeverOpened} order by started_at limit 200"), Read);
 
-    internal static Question<long> EmergenciesSince(PersonId person, DateTimeOffset since) => Question.All($"select count(*) from privileged.sessions where person = {person} and request is null and started_at > {since}", r => r.GetInt64(0)).Select(r => r[0]);
+    internal static Question<long> EmergenciesSince(PersonId person, DateTimeOffset since) => Question.All($"select count(*) from privileged.sessions where person = {person} and request is null and started_at > {since} and not {NeverOpened}", r => r.GetInt64(0)).Select(r => r[0]);
     /// <summary>An emergency of this person, or on this target, that nobody has reviewed yet.</summary>
-    internal static Question<bool> HasUnreviewedEmergency(PersonId person, string target) => Question.Any($"select from privileged.sessions where request is null and reviewed_at is null and (person = {person} or target = {target})");
+    internal static Question<bool> HasUnreviewedEmergency(PersonId person, string target) => Question.Any($"select from privileged.sessions where request is null and reviewed_at is null and (person = {person} or target = {target}) and not {NeverOpened}");
 
     /// <summary>What is stopped for a session of this kind; null: nothing.</summary>
     internal static Question<string?> StopOn(PersonId person, string target, string work) => Question.First($"""
@@ -71,10 +78,23 @@ internal static class PrivilegedStore
         values ({session.Id}, {session.Request?.ToString(System.Globalization.CultureInfo.InvariantCulture)}::bigint, {session.Work}, {session.Target}, {session.Kind}, {session.Person}, {card}, {session.Terminal}, {session.Session}, {session.Address}, {session.Reason}, {session.Ticket}, {session.Approvers.ToArray()}, {session.StartedAt}, {session.EndsAt}, {session.State}, {session.Second is not null}, {occurrence?.ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture)}::date)
         """);
 
+    internal static void Keep(UnitOfWork work, string session, ConfirmedOperation operation, OperationSignature proof)
+    {
+        var (card, key) = (proof as OperationSignature.OfCard, proof as OperationSignature.OfPasskey);
+        work.Write($"""
+            insert into privileged.signatures (session, document, signed, signature, certificate, card, public_key, authenticator, client)
+            values ({session}, {operation.Text}, {proof.Content}, {proof.Signature}, {card?.Certificate}, {key?.Card.Value}, {key?.PublicKey}, {key?.Authenticator}, {key?.Client})
+            """);
+    }
+
+    /// <summary>What whoever began it signed; empty: they proved themselves with something that signs nothing.</summary>
+    internal static Question<List<SignedApproval>> StartOf(string session) => Question.All($"select document, certificate, signed, signature, card, public_key, authenticator, client, s.started_at from privileged.signatures g join privileged.sessions s on s.id = g.session where g.session = {session}",
+        r => new SignedApproval("start", r.GetString(0), ApprovalSignatures.Read(r, 1)!, r.GetFieldValue<DateTimeOffset>(8)));
+
     private static PrivilegedSession Read(NpgsqlDataReader r) => new(r.GetString(0), r.IsDBNull(1) ? null : r.GetInt64(1), r.GetString(2), r.GetString(3), r.GetString(4), PersonId.Parse(r.GetString(5)), TerminalId.Parse(r.GetString(6)), SessionId.Parse(r.GetString(7)), r.GetString(8), r.GetString(9), r.GetString(10), r.GetFieldValue<string[]>(11),
         r.GetFieldValue<DateTimeOffset>(12), r.GetFieldValue<DateTimeOffset>(13), r.GetString(14), r.IsDBNull(15) ? null : JsonElement.Parse(r.GetString(15)), Text(r, 16), Time(r, 17), r.IsDBNull(18) ? null : r.GetDouble(18), r.IsDBNull(19) ? null : r.GetInt32(19), r.IsDBNull(20) ? [] : r.GetFieldValue<string[]>(20),
         Text(r, 21), Text(r, 22), Time(r, 23), Text(r, 24), r.GetBoolean(25) ? SecondOf(r) : null)
-    { ReadAt = r.GetFieldValue<DateTimeOffset>(30) };
+    { ReadAt = r.GetFieldValue<DateTimeOffset>(30), Concern = r.IsDBNull(31) ? null : r.GetBoolean(31) };
 
     private static SecondPerson SecondOf(NpgsqlDataReader r)
     {

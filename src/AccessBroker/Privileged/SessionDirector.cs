@@ -45,16 +45,16 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
 
     internal async Task TurnAsync(CancellationToken ct)
     {
-        var (attached, asked) = (targets.Attached, time.GetUtcNow());
+        // From before the question: what is left is rather told too short than too long.
+        var (attached, asked, read) = (targets.Attached, time.GetUtcNow(), time.GetTimestamp());
         var running = await store.AskAsync(PrivilegedStore.RunningAt(attached), ct);
-        var read = time.GetTimestamp();
         var standing = await sessions.StandingOfAsync([.. running.SelectMany(s => new[] { s.Session, s.Second?.SignIn }).OfType<SessionId>().Distinct()], ct);
         var ending = await EndDueAsync(running, standing, asked, ct);
         await CloseAsync([.. running.Where(s => s.State == "ending" && !s.HasAgent)]);
         foreach (var session in running.Where(s => s is { State: "open", Second: not null })) await TellWatchedAsync(session, session.Second!.SignIn is { } watching && standing[watching] == Standing.Live);
         foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent && !ending.Contains(s.Id))) await OpenAsync(session, read, ct);
         foreach (var group in running.Where(s => s.State == "ending" && s.HasAgent && IsTime(s.Id, "end")).GroupBy(s => (s.Target, s.EndReason))) await EndAsync(group.Key.Target, [.. group.Select(s => s.Id)], group.Key.EndReason ?? "privileged.revoked");
-        foreach (var session in running.Where(s => s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session);
+        foreach (var session in running.Where(s => s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session, read);
         if (attached.Length > 0) await AdmitAsync(attached, ct);
         if (_seen == 0 || time.GetElapsedTime(_seen) > Again)
         {
@@ -79,11 +79,12 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         // Permissions know their own end: transfers are judged before anything is written.
         if (candidates.Exists(s => s.Kind == "files" && s.Left <= TimeSpan.Zero)) wakeups.WakeHere(FileDecisions.ChangedTopic);
         var due = candidates.Select(s => (Session: s, Reason: Reason(s, standing, stops))).Where(d => d.Reason is not null).GroupBy(d => d.Reason!, d => d.Session).ToList();
+        var decided = time.GetUtcNow();
         // All orders first; what cannot be written for one cause keeps no other waiting.
         foreach (var group in due) await OrderEndAsync([.. group], group.Key);
         foreach (var group in due)
         {
-            try { await EndAsync([.. group], group.Key); }
+            try { await EndAsync([.. group], group.Key, decided: decided); }
             catch (Exception e) when (e is not OutOfMemoryException && !ct.IsCancellationRequested) { Waiting(log, e.Message); }
         }
         return [.. due.SelectMany(g => g.Select(s => s.Id))];
@@ -100,14 +101,16 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     }
 
     /// <summary>Ends sessions, wherever they are: those at this node at once, the others by the record, which wakes their node.</summary>
-    internal async Task<int> EndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason, PersonId? by = null, string why = "")
+    /// <param name="decided">When this node knew that they must end. Null: now.</param>
+    internal async Task<int> EndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason, PersonId? by = null, string why = "", DateTimeOffset? decided = null)
     {
+        decided ??= time.GetUtcNow();
         // Before anything is written: the end waits for no database.
         await OrderEndAsync(which, reason);
         var ids = which.Select(s => s.Id).ToArray();
         var ended = await history.NarrowAsync(async work =>
         {
-            var done = await work.QueryAsync($"update privileged.sessions set state = 'ending', asked_at = clock_timestamp(), end_reason = {reason} where id = any({ids}) and state in ('opening', 'open') returning id", r => r.GetString(0), CancellationToken.None);
+            var done = await work.QueryAsync($"update privileged.sessions set state = 'ending', asked_at = {decided.Value}, end_reason = {reason} where id = any({ids}) and state in ('opening', 'open') returning id", r => r.GetString(0), CancellationToken.None);
             var entries = which.Where(s => done.Contains(s.Id)).Select(s => new Narrowed(TargetReports.Event(s, "privileged.order-end", HistoryOutcome.Ended, reason) with { Person = by ?? s.Person, Details = TargetReports.Details(s, ("why", why)) }, time.GetUtcNow())).ToList();
             if (Permissions(which.Where(s => done.Contains(s.Id))) is { Count: > 0 } held) await files.EndAsync(work, held);
             return entries;
@@ -161,8 +164,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         {
             ["type"] = "open",
             ["session"] = session.Id,
-            // Now, not when it was read: of many that are opened in a row the last would end later than its limit.
-            ["left"] = (session.Left - time.GetElapsedTime(read)).TotalSeconds,
+            ["left"] = LeftNow(session, read),
             ["ends"] = session.EndsAt.ToUnixTimeMilliseconds(),
             ["idle"] = rules.Idle.TotalSeconds,
             ["cutOff"] = policy.Now.CutOff.TotalSeconds,
@@ -187,12 +189,15 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         }
     }
 
-    /// <summary>A later end that was approved; and once to every node that a target comes to: the same end changes nothing there.</summary>
-    private async Task TellEndAsync(PrivilegedSession session)
+    /// <summary>A later end that was approved; and once to every node that a target comes to: the same end moves nothing there, but an order to open may have been long on its way.</summary>
+    private async Task TellEndAsync(PrivilegedSession session, long read)
     {
-        if (await targets.OrderAsync(session.Target, new() { ["type"] = "extend", ["session"] = session.Id, ["ends"] = session.EndsAt.ToUnixTimeMilliseconds() })) _told[session.Id] = session.EndsAt;
+        if (await targets.OrderAsync(session.Target, new() { ["type"] = "extend", ["session"] = session.Id, ["ends"] = session.EndsAt.ToUnixTimeMilliseconds(), ["left"] = LeftNow(session, read) })) _told[session.Id] = session.EndsAt;
         foreach (var old in _told.Where(t => t.Value < session.ReadAt).Select(t => t.Key).ToList()) _told.Remove(old);
     }
+
+    /// <summary>Seconds; now, not when it was read: of many that are told in a row the last would end later than its limit.</summary>
+    private double LeftNow(PrivilegedSession session, long read) => (session.Left - time.GetElapsedTime(read)).TotalSeconds;
 
     /// <summary>A lease, renewed each second while the second person watches: whatever fails, two-person work stands still after 3 s. That nobody watches any more is said at once.</summary>
     private async Task TellWatchedAsync(PrivilegedSession session, bool watched)

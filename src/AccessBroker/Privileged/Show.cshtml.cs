@@ -6,6 +6,7 @@ using AccessBroker.History;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
+using AccessBroker.Registers;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -14,7 +15,7 @@ namespace AccessBroker.Privileged;
 
 /// <summary>One privileged session: for whoever works in it, whoever watches over it, and whoever reviews it. <clause>MIC 6.1(4), 7.1注2</clause></summary>
 [Authorize, Audited("privileged.show")]
-internal sealed class ShowModel(Store store, Permissions permissions, SessionDirector director, ConnectSession connect, FinishSession finish, Active<PrivilegedPolicy> policy, TimeProvider time) : PageModel
+internal sealed class ShowModel(Store store, Permissions permissions, SessionDirector director, ConnectSession connect, FinishSession finish, Exports exports, Active<PrivilegedPolicy> policy, TimeProvider time) : PageModel
 {
     [BindProperty, StringLength(4000)] public string? Text { get; set; }
     /// <summary>The reviewer has found something that is not right; null: not said.</summary>
@@ -23,6 +24,9 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
     public bool IsMine { get; private set; }
     public bool MayEnd { get; private set; }
     public bool MayReview { get; private set; }
+    public bool MayClose { get; private set; }
+    /// <summary>Something that was signed can be taken along.</summary>
+    public bool IsSigned { get; private set; }
     public bool MayWatch { get; private set; }
     /// <summary>What was asked for and approved: whoever works, watches or reviews has it beside what was done. Null: an emergency.</summary>
     public Request? Asked { get; private set; }
@@ -48,10 +52,21 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
         Session = session;
         MayEnd = session.State is "opening" or "open" && (IsMine || may.Allows("privileged.end-any"));
         MayReview = session.Result is not null && session.ReviewedAt is null && FinishSession.MayReview(session, may);
+        MayClose = FinishSession.MayClose(session, may);
         Asked = session.Request is { } request ? await work.AskAsync(RequestDesk.Find(request), ct) : null;
+        IsSigned = session.Request is not null || await work.AskAsync(Question.Any($"select from privileged.signatures where session = {id}"), ct);
         if (session.Second is not null) Checks = await work.AskAsync(TwoPersonWork.Checks(id), ct);
         _names = await work.AskAsync(PeopleRegister.Names(session.Approvers.Concat(session.Second?.Witnesses ?? []).Append(session.Second?.Present?.Value ?? "").Append(session.Person.Value).Append(session.ReviewedBy ?? ""), time.GetUtcNow()), ct);
         return Page();
+    }
+
+    /// <summary>What its approvers and whoever began it signed, for whoever may see it. <clause>MIC 6.2(1)③(オ)</clause></summary>
+    public async Task<IActionResult> OnGetSignaturesAsync(string id, CancellationToken ct)
+    {
+        if (await OnGetAsync(id, ct) is not PageResult) return Session is null ? NotFound() : Forbid();
+        await using var work = await store.ReadAsync(ct);
+        List<SignedApproval> signed = [.. Session.Request is { } request ? await work.AskAsync(ApprovalSignatures.Of(request), ct) : [], .. await work.AskAsync(PrivilegedStore.StartOf(id), ct)];
+        return signed.Count == 0 ? NotFound() : await exports.FileAsync(HttpContext, $"{id}-signatures", signed.Count, SignatureFile.Write(signed), "application/zip", "zip", ct);
     }
 
     /// <summary>For the page's script: has anything changed.</summary>
@@ -66,6 +81,8 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
         !IsMine ? "" : session.Second is { Present: null } ? "二人作業です。立会人が見ている間だけ接続できます。" : (Code = await connect.MakeCodeAsync(session, ct)) is null ? "この作業は、実施中ではありません。" : null, null, ct);
 
     public Task<IActionResult> OnPostResultAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.ReportAsync(id, PersonId.Of(User), Text, ct), "結果を記録しました。ほかの人が確認します。", ct);
+
+    public Task<IActionResult> OnPostCloseAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.CloseAsync(id, PersonId.Of(User), Text, ct), "閉じました。", ct);
 
     public Task<IActionResult> OnPostReviewAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.ReviewAsync(id, PersonId.Of(User), Text, Concern, ct), "確認を記録しました。", ct);
 

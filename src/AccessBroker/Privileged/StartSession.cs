@@ -35,6 +35,11 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         internal sealed record NotPermitted : Outcome;
     }
 
+    /// <summary>What begins, once all is judged, and what whoever begins it has confirmed.</summary>
+    /// <param name="Request">Null: an emergency.</param>
+    /// <param name="Name">Of whoever begins it.</param>
+    private sealed record Beginning(long? Request, string Work, Work Rules, string Reason, string Ticket, IReadOnlyList<string> Approvers, TimeSpan Length, bool TwoPerson, DateOnly? Occurrence, string Name, ConfirmedOperation Operation, ConfirmedProof Proof);
+
     /// <summary>Everything that must be true now, in order; the first that is not ends it.</summary>
     private sealed record Judged(Request Request, Work Rules, ValidPerson Person, TerminalId Terminal, DateTimeOffset Now);
     private IReadOnlyList<Func<Judged, (string Code, string Sentence)?>> Checks =>
@@ -77,11 +82,12 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         var (occurrence, untimely) = await OccurrenceAsync(work, request, ct);
         if (untimely is { } late) return await RefuseAsync(work, request, by, session, late, ct);
         var operation = Operation(request);
-        if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is null) return new Outcome.Unconfirmed(operation);
+        if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is not { } proof) return new Outcome.Unconfirmed(operation);
         var rules = (await policy.RulesNowAsync(work, request["work"], time.GetUtcNow(), ct))!;
         // Recurring work stays open until its last day; whoever approved it can refuse it meanwhile.
         if (occurrence is null && await desk.CompleteAsync(work, request, by, "", ct) is { } sentence) return new Outcome.Problem("privileged.not-started", sentence);
-        return await BeginAsync(work, session, request.Id, request["work"], rules, request.Reason, request["ticket"], request.Approvers, SessionKind.Length(request.Fields)!.Value, rules.TwoPerson || (await permissions.OfAsync(work, by, ct)).Person is not { IsContractor: false }, occurrence, ct);
+        var person = (await permissions.OfAsync(work, by, ct)).Person;
+        return await BeginAsync(work, session, new(request.Id, request["work"], rules, request.Reason, request["ticket"], request.Approvers, SessionKind.Length(request.Fields)!.Value, rules.TwoPerson || person is not { IsContractor: false }, occurrence, person?.Name ?? "", operation, proof), ct);
     }
 
     /// <summary>The opening of its hours that recurring work would now be begun in, once each; null: it is done once.</summary>
@@ -134,8 +140,8 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         await work.ExecuteAsync($"select pg_advisory_xact_lock(hashtext('privileged.emergency'))", ct);
         if (await EmergencyProblemAsync(work, may.Person, kindOfWork, rules, ct) is { } problem) return await RefuseAsync(work, null, by, session, problem, ct);
         var operation = ConfirmedOperation.Of("emergency", "privileged.emergency", "緊急の特権作業", 0, by, reason, new Dictionary<string, string> { ["what"] = $"{policy.Now.Targets[rules.Target].Name} — {rules.Name}", ["work"] = kindOfWork, ["target"] = rules.Target, ["minutes"] = $"{policy.Now.Emergency.Longest.TotalMinutes:0}" }, $"緊急の特権作業: {rules.Name}");
-        if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is null) return new Outcome.Unconfirmed(operation);
-        return await BeginAsync(work, session, null, kindOfWork, rules, reason, "", [], policy.Now.Emergency.Longest, twoPerson: false, null, ct, emergencyOf: may.Person.Name);
+        if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is not { } proof) return new Outcome.Unconfirmed(operation);
+        return await BeginAsync(work, session, new(null, kindOfWork, rules, reason, "", [], policy.Now.Emergency.Longest, TwoPerson: false, null, may.Person.Name, operation, proof), ct);
     }
 
     private async Task<(string, string)?> EmergencyProblemAsync(UnitOfWork work, ValidPerson person, string kindOfWork, Work rules, CancellationToken ct)
@@ -148,15 +154,16 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         return await StoppedAsync(work, person.Id, rules.Target, kindOfWork, ct);
     }
 
-    private async Task<Outcome> BeginAsync(UnitOfWork work, LiveSession session, long? request, string kindOfWork, Work rules, string reason, string ticket, IReadOnlyList<string> approvers, TimeSpan length, bool twoPerson, DateOnly? occurrence, CancellationToken ct, string? emergencyOf = null)
+    private async Task<Outcome> BeginAsync(UnitOfWork work, LiveSession session, Beginning what, CancellationToken ct)
     {
-        var (now, kind) = (time.GetUtcNow(), policy.Now.KindOf(rules.Target)!);
-        var begun = new PrivilegedSession("ps" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(10)), request, kindOfWork, rules.Target, kind, session.Person, session.Terminal, session.Id, session.Address, reason, ticket, approvers, now, now + length, PrivilegedPolicy.HasAgent(kind) ? "opening" : "open", null, null, null, null, null, [], null, null, null, null, twoPerson ? new(now, null, null, null, []) : null);
-        PrivilegedStore.Add(work, begun, session.Card, occurrence);
-        if (kind == "files" && await files.AddAsync(work, begun.Id, rules.Path, rules.Actions, session.Person, reason, approvers, begun.EndsAt, ct) is { } sentence) return new Outcome.Problem("privileged.not-started", sentence);
-        work.Record(TargetReports.Event(begun, request is null ? "privileged.begin-emergency" : "privileged.start", HistoryOutcome.Done) with { Card = session.Card, Details = TargetReports.Details(begun, ("until", JapaneseTime.Precise(begun.EndsAt)), ("approvers", string.Join(' ', approvers)), ("ticket", ticket), ("why", reason)) }, now);
-        if (twoPerson) await notices.TellAsync(work, "privileged.witness", "二人作業の立会いを待っています", $"{rules.Name} — {reason}", $"/privileged/{begun.Id}", ct);
-        if (emergencyOf is not null) await notices.TellAsync(work, "privileged.review-emergency", "緊急の特権作業が始まりました", $"{emergencyOf}: {rules.Name} — {reason}", $"/privileged/{begun.Id}", ct);
+        var (now, rules, kind) = (time.GetUtcNow(), what.Rules, policy.Now.KindOf(what.Rules.Target)!);
+        var begun = new PrivilegedSession("ps" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(10)), what.Request, what.Work, rules.Target, kind, session.Person, session.Terminal, session.Id, session.Address, what.Reason, what.Ticket, what.Approvers, now, now + what.Length, PrivilegedPolicy.HasAgent(kind) ? "opening" : "open", null, null, null, null, null, [], null, null, null, null, what.TwoPerson ? new(now, null, null, null, []) : null);
+        PrivilegedStore.Add(work, begun, session.Card, what.Occurrence);
+        if (what.Proof.Signature is { } signature) PrivilegedStore.Keep(work, begun.Id, what.Operation, signature);
+        if (kind == "files" && await files.AddAsync(work, begun.Id, rules.Path, rules.Actions, session.Person, what.Reason, what.Approvers, begun.EndsAt, ct) is { } sentence) return new Outcome.Problem("privileged.not-started", sentence);
+        work.Record(TargetReports.Event(begun, begun.IsEmergency ? "privileged.begin-emergency" : "privileged.start", HistoryOutcome.Done) with { Card = session.Card, Details = TargetReports.Details(begun, ("until", JapaneseTime.Precise(begun.EndsAt)), ("approvers", string.Join(' ', what.Approvers)), ("ticket", what.Ticket), ("why", what.Reason)) }, now);
+        if (what.TwoPerson) await notices.TellAsync(work, "privileged.witness", "二人作業の立会いを待っています", $"{rules.Name} — {what.Reason}", $"/privileged/{begun.Id}", ct);
+        if (begun.IsEmergency) await notices.TellAsync(work, "privileged.review-emergency", "緊急の特権作業が始まりました", $"{what.Name}: {rules.Name} — {what.Reason}", $"/privileged/{begun.Id}", ct);
         await work.CommitAsync(ct);
         await AwaitCoverageAsync();
         wakeups.Wake(SessionDirector.Topic);

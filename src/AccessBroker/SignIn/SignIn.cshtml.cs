@@ -42,15 +42,12 @@ internal sealed class SignInModel(SignInEndpoints endpoints, Active<SignInPolicy
         return Page();
     }
 
-    /// <summary>What the PIN prompt calls otherwise than the request's form: whoever compares the two finds the same words.</summary>
-    private static readonly Dictionary<string, string> AsOnThePad = new() { ["what"] = "作業", ["work"] = "作業の番号", ["target"] = "対象", ["minutes"] = "長さ(分)", ["rules"] = "許可されるもの" };
-
     /// <summary>As the PIN prompt shows it: a key that answers the page has no screen of its own.</summary>
     private List<(string Label, string Value)> Lines(string operation)
     {
         var parts = System.Text.Json.JsonElement.Parse(operation);
         var kind = desk.Kind(parts.GetProperty("kind").GetString());
-        string Label(string name) => AsOnThePad.GetValueOrDefault(name) ?? kind?.Fields.FirstOrDefault(f => f.Name == name)?.Label ?? kind?.CompletedFields.FirstOrDefault(f => f.Name == name).Label ?? name;
+        string Label(string name) => SignedWords.Of.GetValueOrDefault(name) ?? kind?.Fields.FirstOrDefault(f => f.Name == name)?.Label ?? kind?.CompletedFields.FirstOrDefault(f => f.Name == name).Label ?? name;
         return [("内容", parts.GetProperty("title").GetString() + (parts.GetProperty("request").GetInt64() is > 0 and var number ? $" ({number})" : "")), ("申請者", parts.GetProperty("requestedBy").GetString()!),
             .. parts.GetProperty("fields").EnumerateObject().Select(f => (Label(f.Name), f.Value.GetString()!)).Where(f => f.Item2.Length > 0), ("理由", parts.GetProperty("reason").GetString()!)];
     }

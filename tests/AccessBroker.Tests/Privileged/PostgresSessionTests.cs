@@ -56,6 +56,27 @@ public sealed class PostgresSessionTests(PrivilegedCity broker) : IClassFixture<
         Assert.Equal(["privileged.revoked|0|"], await broker.SqlAsync($"select end_reason, left_over, array_to_string(found, ',') from privileged.sessions where id = '{session}'"));
     }
 
+    /// <summary>Whoever sleeps through the end of the session between password and first statement (post_auth_delay is anybody's to set) wakes up without rights, and is put out.</summary>
+    [Fact, Trait("Requirement", "PRV-02")]
+    public async Task A_login_that_sleeps_through_its_session_s_end_gets_nothing()
+    {
+        using var me = await ConsoleBrowser.SignInAsync(broker, _terminal, "admin");
+        var session = await broker.OpenAsync(me, "look");
+        using var sleeper = broker.AccessWith("-c post_auth_delay=6", "psql", await PrivilegedCity.CodeAsync(me, session), "-qAt", "-c", "select count(*) from open_rows", "-c", "select pg_sleep(60)");
+        var logins = $"select count(*) from pg_roles where rolname like 'ab\\_{session}\\_%'";
+        await Eventually.TrueAsync(async () => await _database.SqlAsync(logins) is ["1"], "it may log in");
+        await Task.Delay(2000);
+        await me.PostAsync($"/privileged/{session}?handler=end");
+        await broker.StateAsync(session, "ended");
+        Assert.Empty(await _database.LeftAsync());
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        try { await sleeper.WaitForExitAsync(limit.Token); }
+        catch (OperationCanceledException) { Assert.Fail(string.Join('\n', await _database.SqlAsync("select pid, usesysid, usename, state, backend_start, query from pg_stat_activity")) + _database.Log + (await Support.Place.RunAsync("sh", ["-c", "ps aux | grep -E 'postgres: |psql'"])).Output); }
+        var (output, error) = (await sleeper.StandardOutput.ReadToEndAsync(limit.Token), await sleeper.StandardError.ReadToEndAsync(limit.Token));
+        Assert.True(output.Trim().Length == 0 && sleeper.ExitCode != 0, $"{sleeper.ExitCode} {output} {error}");
+        Assert.Empty(await _database.SqlAsync("select pid from pg_stat_activity where backend_type = 'client backend' and usename is null"));
+    }
+
     /// <summary>What somebody grants by hand, past the broker, is found within one look, and told; what was accepted is not told again.</summary>
     [Fact, Trait("Requirement", "PRV-08"), Trait("Requirement", "PRV-01")]
     public async Task Rights_that_nobody_accepted_are_found()

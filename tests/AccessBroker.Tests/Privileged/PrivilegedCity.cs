@@ -102,12 +102,15 @@ public class PrivilegedCity : BrokerHost
     }
 
     /// <summary>The operator's helper with the code typed, as a process.</summary>
-    internal Process Access(string program, string code, params string[] arguments)
+    internal Process Access(string program, string code, params string[] arguments) => AccessWith(null, program, code, arguments);
+
+    /// <param name="postgresOptions">What the operator's own libpq sends with the login; null: nothing.</param>
+    internal Process AccessWith(string? postgresOptions, string program, string code, params string[] arguments)
     {
         var config = Path.Combine(DataDirectory, "access.json");
         // Once: a helper of before may be reading it.
         if (!File.Exists(config)) File.WriteAllText(config, JsonSerializer.Serialize(new { broker = Issuer, ca = Path.Combine(Place.Directory, "tls/ca.pem") }));
-        var process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(Place.App("access"), "access.dll"), program, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["ACCESSBROKER_CONFIG"] = config } })!;
+        var process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(Place.App("access"), "access.dll"), program, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["ACCESSBROKER_CONFIG"] = config, ["PGOPTIONS"] = postgresOptions } })!;
         process.StandardInput.WriteLine(code);
         process.StandardInput.Flush();
         return process;

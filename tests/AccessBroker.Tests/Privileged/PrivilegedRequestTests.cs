@@ -5,7 +5,7 @@ using AccessBroker.Tests.Support;
 
 namespace AccessBroker.Tests.Privileged;
 
-/// <summary>Who may ask, who may approve, what a signature covers, and what stops a start; emergencies and the emergency stop. Files stand in for a target without an agent.</summary>
+/// <summary>Who may ask, who may approve, what a signature covers, and what stops a start. Files stand in for a target without an agent.</summary>
 public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) : IClassFixture<PrivilegedRequestTests.City>, IAsyncLifetime
 {
     public sealed class City : PrivilegedCity
@@ -13,7 +13,6 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         protected override void ChangePolicies(string directory) => File.WriteAllText(Path.Combine(directory, "privileged.yaml"), Policy + """
               night: { name: 夜間の修復, target: documents, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "00:00-00:01", emergency: false, instruction: false, path: /公開, actions: [read] }
               monthly: { name: 毎月の点検, target: documents, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "00:00-30:00", recurring: true, emergency: false, instruction: false, path: /公開, actions: [read] }
-              urgent: { name: 緊急の修復, target: documents, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: true, instruction: false, path: /公開, actions: [read, write] }
               two: { name: 二人の承認, target: documents, requesters: [administrator, system-manager], approvers: [system-manager, security-chief, administrator], approvals: 2, longest: 1h, idle: 15m, hours: "", emergency: false, instruction: true, path: /公開, actions: [read] }
 
             """);
@@ -255,73 +254,5 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         await broker.StateAsync(started.Session!, "ended");
         Assert.Equal(["0"], await broker.SqlAsync("select count(*) from file_permissions.grants where subject = 'person:p-9001' and ended_at is null"));
         Assert.Equal("ended privileged.session-over p-9001 t-01", await broker.LastEventAsync("privileged.end"));
-    }
-
-    [Fact, Trait("Requirement", "PRV-13"), Trait("Requirement", "PRV-14")]
-    public async Task An_emergency_needs_no_approval_is_loud_and_blocks_the_next_until_it_is_reviewed()
-    {
-        async Task<(HttpStatusCode Status, string Page, string? To)> BeginAsync(ConsoleBrowser who, string work = "urgent")
-        {
-            var form = new (string, string)[] { ("Work", work), ("Reason", "住民票の発行が止まっており待てない") };
-            var asked = await who.PostAsync("/privileged/emergency", form);
-            return asked.To is null ? asked : await who.PostAsync("/privileged/emergency", [.. form, ("Confirmed", await who.ConfirmAsync(asked.To))]);
-        }
-        using var me = await AdminAsync();
-        Assert.Equal(HttpStatusCode.UnprocessableEntity, (await me.PostAsync("/privileged/emergency", ("Work", "urgent"), ("Reason", "急ぐ"))).Status);
-        Assert.Contains("承認なしには", (await BeginAsync(me, "repair")).Page, StringComparison.Ordinal);
-        var begun = await BeginAsync(me);
-        Assert.StartsWith("/privileged/ps", begun.To, StringComparison.Ordinal);
-        var session = begun.To!["/privileged/".Length..];
-        Assert.Equal(["30"], await broker.SqlAsync($"select round(extract(epoch from ends_at - started_at) / 60) from privileged.sessions where id = '{session}'"));
-        Assert.Equal(["1"], await broker.SqlAsync($"select count(*) from notices.notices where person = 'p-8002' and subject = '緊急の特権作業が始まりました' and url = '/privileged/{session}'"));
-        Assert.Contains("確認が済んでいません", (await BeginAsync(me)).Page, StringComparison.Ordinal);
-        await me.PostAsync($"/privileged/{session}?handler=end");
-        await broker.StateAsync(session, "ended");
-        Assert.Contains("確認が済んでいません", (await BeginAsync(me)).Page, StringComparison.Ordinal);
-        await me.PostAsync($"/privileged/{session}?handler=result", ("Text", "停止した処理を再開し、発行を確かめた。"));
-        using (var ciso = await OtherAsync("ciso"))
-        {
-            Assert.Contains("緊急の特権作業の確認", (await ciso.GetAsync("/")).Page, StringComparison.Ordinal);
-            Assert.Contains("確認を記録しました", (await ciso.PostAsync($"/privileged/{session}?handler=review", ("Text", "やむを得ない"), ("Concern", "false"))).Page, StringComparison.Ordinal);
-        }
-        Assert.StartsWith("/privileged/ps", (await BeginAsync(me)).To, StringComparison.Ordinal);
-        await broker.SqlAsync("update privileged.sessions set reviewed_at = now(), reviewed_by = 'test', result = 'x'");
-        Assert.Contains("1日の回数", (await BeginAsync(me)).Page, StringComparison.Ordinal);
-        using var contractor = await OtherAsync("contractor");
-        Assert.Equal(HttpStatusCode.Forbidden, (await contractor.GetAsync("/privileged/emergency")).Status);
-    }
-
-    [Fact, Trait("Requirement", "PRV-13")]
-    public async Task Of_two_emergencies_at_once_one_begins()
-    {
-        using var me = await AdminAsync();
-        var form = new (string, string)[] { ("Work", "urgent"), ("Reason", "住民票の発行が止まっており待てない") };
-        var proofs = new List<string>();
-        for (var i = 0; i < 2; i++) proofs.Add(await me.ConfirmAsync((await me.PostAsync("/privileged/emergency", form)).To));
-        var begun = await Task.WhenAll(proofs.Select(p => me.PostAsync("/privileged/emergency", [.. form, ("Confirmed", p)])));
-        Assert.Single(begun, b => b.To?.StartsWith("/privileged/ps", StringComparison.Ordinal) == true);
-        Assert.Contains("確認が済んでいません", begun.Single(b => b.To is null).Page, StringComparison.Ordinal);
-        Assert.Equal(["1"], await broker.SqlAsync("select count(*) from privileged.sessions where ended_at is null"));
-    }
-
-    [Fact, Trait("Requirement", "PRV-14")]
-    public async Task The_emergency_stop_ends_everything_and_holds_until_somebody_else_lifts_it()
-    {
-        using var me = await AdminAsync();
-        var (first, second) = (await PrivilegedCity.AskAsync(me, "repair", 5), await PrivilegedCity.AskAsync(me, "repair", 5));
-        await broker.ApproveAsync(first);
-        await broker.ApproveAsync(second);
-        var session = (await PrivilegedCity.StartAsync(me, first)).Session!;
-        using (var boss = await OtherAsync("boss"))
-        {
-            foreach (var nobody in (string[])["person/", "person/p-0000", "person/9001", "target/nowhere", "everyone/p-9001", "everyone"]) Assert.Equal((nobody, HttpStatusCode.UnprocessableEntity), (nobody, (await boss.PostAsync("/privileged?handler=stop", ("What", nobody), ("Reason", "疑い"))).Status));
-            Assert.Contains("緊急停止しました", (await boss.PostAsync("/privileged?handler=stop", ("What", "person/p-9001"), ("Reason", "不審な操作"))).Page, StringComparison.Ordinal);
-            await broker.StateAsync(session, "ended");
-            Assert.Contains("止められた人とも別の人", (await boss.PostAsync($"/privileged?handler=lift&stop={(await broker.SqlAsync("select max(id) from privileged.stops"))[0]}")).Page, StringComparison.Ordinal);
-        }
-        Assert.Contains("緊急停止中", (await PrivilegedCity.StartAsync(me, second)).Page, StringComparison.Ordinal);
-        Assert.Equal(HttpStatusCode.Forbidden, (await me.PostAsync("/privileged?handler=stop", ("What", "everyone/"), ("Reason", "だめ"))).Status);
-        using (var other = await OtherAsync("sysman")) Assert.Contains("解きました", (await other.PostAsync($"/privileged?handler=lift&stop={(await broker.SqlAsync("select max(id) from privileged.stops"))[0]}")).Page, StringComparison.Ordinal);
-        Assert.NotNull((await PrivilegedCity.StartAsync(me, second)).Session);
     }
 }

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using AccessBroker.Tests.Support;
 
@@ -14,6 +16,7 @@ internal sealed class SshHost(PrivilegedCity broker, string target, int accounts
     internal int Port { get; } = Place.FreePort();
     internal string RunDirectory => _run;
     internal string DataDirectory => _data;
+    internal string AgentData => Path.Combine(_data, "agent");
     internal string Revoked => Path.Combine(_data, "revoked");
     internal string Config => Path.Combine(_data, "target.json");
     internal int AgentId => _agent!.Id;
@@ -29,7 +32,7 @@ internal sealed class SshHost(PrivilegedCity broker, string target, int accounts
         {
             broker = $"https://localhost:{broker.PortForTargets}",
             brokerCa = Path.Combine(Place.Directory, "tls/ca.pem"),
-            dataDirectory = Path.Combine(_data, "agent"),
+            dataDirectory = AgentData,
             ssh = new { accounts = Accounts, host = "127.0.0.1", port = Port, hostKey = Path.Combine(_data, "host.pub"), runDirectory = _run },
         }));
         await Place.RunAsync("dotnet", [Program, "setup", "--config", Config]);
@@ -73,7 +76,7 @@ internal sealed class SshHost(PrivilegedCity broker, string target, int accounts
         await AttachedAsync();
     }
 
-    private readonly System.Text.StringBuilder _log = new();
+    private readonly StringBuilder _log = new();
     internal string Log { get { lock (_log) return _log.ToString(); } }
     internal string SshdLog => File.ReadAllText(Path.Combine(_data, "sshd.log"));
 
@@ -113,5 +116,9 @@ internal sealed class SshHost(PrivilegedCity broker, string target, int accounts
         foreach (var account in Accounts) await Place.RunAsync("userdel", [account], mayFail: true);
         foreach (var file in (string[])["/etc/at.deny", "/etc/cron.deny"]) if (File.Exists(file)) await File.WriteAllLinesAsync(file, File.ReadAllLines(file).Except(Accounts));
         if (Directory.Exists(_run)) Directory.Delete(_run, recursive: true);
+        // Groups of an agent that will never be back.
+        var mount = File.ReadLines("/proc/mounts").Select(l => l.Split(' ')).FirstOrDefault(f => f[2] == "cgroup2")?[1];
+        var group = Path.Combine(mount ?? "", $"accessbroker-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(AgentData)))[..8]}");
+        if (mount is not null && Directory.Exists(group)) foreach (var inner in Directory.GetDirectories(group, "*", SearchOption.AllDirectories).Append(group).OrderByDescending(d => d.Length)) Directory.Delete(inner);
     }
 }
