@@ -38,6 +38,9 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
     }
 
     private volatile Generation? _generation;
+    /// <summary>Work that this node knows to be over. Ours: for a day; no work lasts so long.</summary>
+    private readonly ConcurrentDictionary<string, long> _over = new();
+    private static readonly TimeSpan Remembered = TimeSpan.FromDays(1);
     private long _heard;
 
     /// <summary>Decides. Throws <see cref="FileRightsUnknownException"/> when this node cannot know, <see cref="NpgsqlException"/> when a first question finds no database.</summary>
@@ -57,16 +60,25 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         return FileRule.Decide(generation.Sets, snapshot.Grants, snapshot.Subjects, person.Value, resource, action, at, properties);
     }
 
-    /// <summary>Takes grants that end just now out of what this node remembers of a person, and has transfers judged anew; the database says the same from its commit on.</summary>
-    internal void Forget(PersonId person, IReadOnlySet<long> grants)
+    /// <summary>
+    /// Work that ends just now: nothing that belongs to it is granted at this node from here on, whatever the database still says, and transfers are judged
+    /// anew. The end waits for no disk and no lock; the database says the same from its commit on.
+    /// </summary>
+    internal void Forget(IReadOnlyCollection<(string Holder, PersonId Person)> over)
     {
-        if (_generation is { } generation && generation.Snapshots.TryGetValue(person, out var loading) && loading is { IsCompletedSuccessfully: true, Result: var snapshot })
-        {
-            var left = snapshot.Grants.ToFrozenDictionary(g => g.Key, g => g.Value.Where(one => !grants.Contains(one.Id)).ToArray(), StringComparer.Ordinal);
-            generation.Snapshots.TryUpdate(person, Task.FromResult(snapshot with { Grants = left }), loading);
-        }
+        var now = time.GetTimestamp();
+        foreach (var (holder, _) in over) _over[holder] = now;
+        foreach (var person in over.Select(o => o.Person).Distinct())
+            if (_generation is { } generation && generation.Snapshots.TryGetValue(person, out var loading))
+                // One that is just being read may have passed the question already.
+                if (loading is { IsCompletedSuccessfully: true, Result: var snapshot }) generation.Snapshots.TryUpdate(person, Task.FromResult(snapshot with { Grants = Living(snapshot.Grants.Values.SelectMany(g => g)) }), loading);
+                else generation.Snapshots.TryRemove(new(person, loading));
+        foreach (var old in _over.Where(o => time.GetElapsedTime(o.Value, now) > Remembered)) _over.TryRemove(old);
         wakeups.WakeHere(ChangedTopic);
     }
+
+    private FrozenDictionary<string, FileGrant[]> Living(IEnumerable<FileGrant> grants) =>
+        grants.Where(g => g.Holder is null || !_over.ContainsKey(g.Holder)).GroupBy(g => g.Resource).ToFrozenDictionary(g => g.Key, g => g.ToArray(), StringComparer.Ordinal);
 
     /// <summary>How many places there are. Throws <see cref="FileRightsUnknownException"/>.</summary>
     public int Places => Current().Sets.Count;
@@ -101,7 +113,7 @@ public sealed partial class FileDecisions(Store store, Wakeups wakeups, TimeProv
         var (subjects, grants) = (FileRegister.Subjects(person, at), FileRegister.GrantsTo(person, at));
         await using var work = await store.ReadAsync(CancellationToken.None);
         await work.AskAsync(CancellationToken.None, subjects, grants);
-        return new(subjects.Answer.Subjects.ToFrozenSet(StringComparer.Ordinal), grants.Answer.GroupBy(g => g.Resource).ToFrozenDictionary(g => g.Key, g => g.ToArray(), StringComparer.Ordinal), subjects.Answer.Until);
+        return new(subjects.Answer.Subjects.ToFrozenSet(StringComparer.Ordinal), Living(grants.Answer), subjects.Answer.Until);
     }
 
     /// <summary>Asks once whether anything changed. The epoch is read before what it stands for: newer data under an older number is only read again.</summary>

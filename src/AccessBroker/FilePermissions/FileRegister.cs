@@ -47,7 +47,7 @@ internal static class FileRegister
         $"select p, people.subjects_at(p, {at}) from unnest(people.acting_as({(string[])[subject]}, {at})) p order by p limit {count}", r => (r.GetString(0), r.GetFieldValue<string[]>(1).ToHashSet(StringComparer.Ordinal)));
 
     /// <summary>Grants to any of these subjects that are valid at <paramref name="at"/> or will be.</summary>
-    internal static Question<List<FileGrant>> GrantsToAny(string[] subjects, DateTimeOffset at) => Question.All($"{Grants()} where g.subject = any({subjects}) and g.ended_at is null and g.valid_until > {at}", ReadGrant);
+    internal static Question<List<FileGrant>> GrantsToAny(string[] subjects, DateTimeOffset at) => Question.All($"{Grants()} where g.subject = any({subjects}) and g.ended_at is null and g.valid_until > {at}", ReadHeld);
 
     /// <summary>Ours: lines of a look-up.</summary>
     internal const int MostLines = 2000;
@@ -76,7 +76,7 @@ internal static class FileRegister
 
     /// <summary>Grants to any of these subjects that are valid at <paramref name="at"/> or will be.</summary>
     internal static Question<List<FileGrant>> GrantsTo(PersonId person, DateTimeOffset at) => Question.All(
-        $"{Grants()} where g.subject = any(people.subjects_at({person}, {at})) and g.ended_at is null and g.valid_until > {at}", ReadGrant);
+        $"{Grants()} where g.subject = any(people.subjects_at({person}, {at})) and g.ended_at is null and g.valid_until > {at}", ReadHeld);
 
     /// <summary>Grants on any of these resources at <paramref name="at"/>, ended ones too.</summary>
     internal static Question<List<GrantLine>> LinesOn(IEnumerable<string> resources, DateTimeOffset at) => Question.All(
@@ -107,7 +107,7 @@ internal static class FileRegister
     internal static async Task<bool> EndAsync(UnitOfWork work, long id, bool denial, string by, DateTimeOffset at, CancellationToken ct) =>
         await work.ExecuteAsync($"update file_permissions.grants set ended_at = {at}, ended_by = {by} where id = {id} and deny = {denial} and ended_at is null and valid_until > {at}", ct) == 1;
 
-    private static Sql Grants() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until from file_permissions.grants g";
+    private static Sql Grants() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until, g.holder from file_permissions.grants g";
     private static Sql Lines() => $"select g.id, g.resource, g.subject, g.actions, g.deny, g.up_to, g.conditions, g.valid_from, g.valid_until, g.reason, g.requested_by, g.approved_by, g.request, g.ended_at, (select max(u.used_at) from file_permissions.uses u where u.grant_id = g.id), g.reviewed_at, g.reviewed_by from file_permissions.grants g";
 
     private static string? Text(int? value) => value?.ToString(System.Globalization.CultureInfo.InvariantCulture);
@@ -117,5 +117,6 @@ internal static class FileRegister
     private static SetLine ReadSetLine(NpgsqlDataReader r) => new(ReadSet(r), r.GetString(5), Small(r, 6), Small(r, 7), Time(r, 8));
     private static readonly Dictionary<string, JsonElement> None = [];
     private static FileGrant ReadGrant(NpgsqlDataReader r) => new(r.GetInt64(0), r.GetString(1), r.GetString(2), r.GetFieldValue<string[]>(3), r.GetBoolean(4), r.GetInt16(5), r.GetString(6) is var json && json == "{}" ? None : JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(json)!, r.GetFieldValue<DateTimeOffset>(7), r.GetFieldValue<DateTimeOffset>(8));
+    private static FileGrant ReadHeld(NpgsqlDataReader r) => r.IsDBNull(9) ? ReadGrant(r) : ReadGrant(r) with { Holder = r.GetString(9) };
     private static GrantLine ReadLine(NpgsqlDataReader r) => new(ReadGrant(r), r.GetString(9), r.GetString(10), r.GetString(11), r.IsDBNull(12) ? null : r.GetInt64(12), Time(r, 13), Time(r, 14), Time(r, 15), r.IsDBNull(16) ? null : r.GetString(16));
 }

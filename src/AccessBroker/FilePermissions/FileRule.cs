@@ -13,7 +13,11 @@ public sealed record FileSet(string Resource, string? Section, bool NamedOnly, i
 /// <param name="Subject">person:ID, section:CODE or post:SECTION/POST.</param>
 /// <param name="UpTo">The highest 機密性 it reaches, 1..3.</param>
 /// <param name="Conditions">Properties that must have these values; empty: none.</param>
-public sealed record FileGrant(long Id, string Resource, string Subject, IReadOnlyCollection<string> Actions, bool Deny, int UpTo, IReadOnlyDictionary<string, JsonElement> Conditions, DateTimeOffset From, DateTimeOffset Until);
+public sealed record FileGrant(long Id, string Resource, string Subject, IReadOnlyCollection<string> Actions, bool Deny, int UpTo, IReadOnlyDictionary<string, JsonElement> Conditions, DateTimeOffset From, DateTimeOffset Until)
+{
+    /// <summary>The privileged work it lives as long as; null: none.</summary>
+    public string? Holder { get; init; }
+}
 
 /// <summary>What came of a question.</summary>
 /// <param name="Reason">granted, no-grant, denied or in-batch.</param>

@@ -32,12 +32,13 @@ public sealed class TemporaryGrants(FileDecisions decisions, Wakeups wakeups, Ti
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
 
-    /// <summary>Ends what belongs to these works, in the caller's unit of work; at this node at once, before the commit: transfers wait for no disk. The events of <see cref="EndedAsync"/> follow, in this one or the next.</summary>
+    /// <inheritdoc cref="FileDecisions.Forget"/>
+    internal void Forget(IReadOnlyCollection<(string Holder, PersonId Person)> over) => decisions.Forget(over);
+
+    /// <summary>Ends what belongs to these works, in the caller's unit of work. The events of <see cref="EndedAsync"/> follow, in this one or the next.</summary>
     public async Task EndAsync(UnitOfWork work, IReadOnlyCollection<string> holders)
     {
-        var ended = await work.QueryAsync($"update file_permissions.grants set ended_at = least(clock_timestamp(), valid_until), ended_by = 'privileged' where holder = any({holders.ToArray()}) and ended_at is null returning id, subject",
-            r => (Id: r.GetInt64(0), Person: PersonOf(r.GetString(1))), CancellationToken.None);
-        foreach (var group in ended.GroupBy(e => e.Person, e => e.Id)) decisions.Forget(group.Key, group.ToHashSet());
+        await work.ExecuteAsync($"update file_permissions.grants set ended_at = least(clock_timestamp(), valid_until), ended_by = 'privileged' where holder = any({holders.ToArray()}) and ended_at is null", CancellationToken.None);
         work.AfterCommit(() => wakeups.Wake(FileDecisions.Topic));
     }
 

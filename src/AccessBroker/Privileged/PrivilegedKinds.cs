@@ -183,6 +183,9 @@ internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, Permissions pe
     {
         var (session, problem) = await JudgeAsync(work, request.Fields, ct);
         if (session is null || problem is not null) return problem;
+        // The last yes is what makes it happen and was just signed; those before it must have been to the same.
+        var (signed, asked) = (await work.AskAsync(ApprovalSignatures.Of(request.Id), ct), ConfirmedOperation.Of(this, request).Text);
+        if (!request.Decisions.All(d => signed.Exists(s => s.Step == d.Step && s.Holds() && s.Document == asked))) return "承認の署名が、申請の内容と合いません。申請し直してください。";
         var until = session.EndsAt + SessionKind.Length(request.Fields)!.Value;
         // Who approved it does not review the work either.
         await work.ExecuteAsync($"update privileged.sessions set ends_at = {until}, approvers = approvers || {request.Approvers.Append(by.Value).Except(session.Approvers).ToArray()} where id = {session.Id} and state = 'open'", ct);

@@ -88,7 +88,7 @@ internal static class PrivilegedStore
     }
 
     /// <summary>What whoever began it signed; empty: they proved themselves with something that signs nothing.</summary>
-    internal static Question<List<SignedApproval>> StartOf(string session) => Question.All($"select document, certificate, signed, signature, card, public_key, authenticator, client, s.started_at from privileged.signatures g join privileged.sessions s on s.id = g.session where g.session = {session}",
+    internal static Question<List<SignedApproval>> StartOf(string session) => Question.All($"select g.document, g.certificate, g.signed, g.signature, g.card, g.public_key, g.authenticator, g.client, s.started_at from privileged.signatures g join privileged.sessions s on s.id = g.session where g.session = {session}",
         r => new SignedApproval("start", r.GetString(0), ApprovalSignatures.Read(r, 1)!, r.GetFieldValue<DateTimeOffset>(8)));
 
     private static PrivilegedSession Read(NpgsqlDataReader r) => new(r.GetString(0), r.IsDBNull(1) ? null : r.GetInt64(1), r.GetString(2), r.GetString(3), r.GetString(4), PersonId.Parse(r.GetString(5)), TerminalId.Parse(r.GetString(6)), SessionId.Parse(r.GetString(7)), r.GetString(8), r.GetString(9), r.GetString(10), r.GetFieldValue<string[]>(11),

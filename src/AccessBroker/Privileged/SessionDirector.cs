@@ -76,8 +76,6 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         // A stop covers also what was just beginning when it came.
         var stops = await store.AskAsync(EmergencyStop.Holding(), ct);
         _next = asked + candidates.Where(s => !s.HasAgent && s.Left > TimeSpan.Zero).Min(s => (TimeSpan?)s.Left);
-        // Permissions know their own end: transfers are judged before anything is written.
-        if (candidates.Exists(s => s.Kind == "files" && s.Left <= TimeSpan.Zero)) wakeups.WakeHere(FileDecisions.ChangedTopic);
         var due = candidates.Select(s => (Session: s, Reason: Reason(s, standing, stops))).Where(d => d.Reason is not null).GroupBy(d => d.Reason!, d => d.Session).ToList();
         var decided = time.GetUtcNow();
         // All orders first; what cannot be written for one cause keeps no other waiting.
@@ -121,6 +119,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
 
     private Task OrderEndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason)
     {
+        if (which.Any(s => s.Kind == "files")) files.Forget([.. which.Where(s => s.Kind == "files").Select(s => (s.Id, s.Person))]);
         var here = targets.Attached;
         return Task.WhenAll(which.Where(s => s.HasAgent && here.Contains(s.Target) && IsTime(s.Id, "end")).GroupBy(s => s.Target).Select(g => EndAsync(g.Key, [.. g.Select(s => s.Id)], reason)));
     }

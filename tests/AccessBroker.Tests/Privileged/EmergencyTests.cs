@@ -4,16 +4,8 @@ using AccessBroker.Tests.Support;
 namespace AccessBroker.Tests.Privileged;
 
 /// <summary>Emergencies, the emergency stop, and work whose target never says that it is over. Files stand in for a target without an agent.</summary>
-public sealed class EmergencyTests(EmergencyTests.City broker) : IClassFixture<EmergencyTests.City>, IAsyncLifetime
+public sealed class EmergencyTests(PrivilegedCity broker) : IClassFixture<PrivilegedCity>, IAsyncLifetime
 {
-    public sealed class City : PrivilegedCity
-    {
-        protected override void ChangePolicies(string directory) => File.WriteAllText(Path.Combine(directory, "privileged.yaml"), Policy + """
-              urgent: { name: 緊急の修復, target: documents, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: true, instruction: false, path: /公開, actions: [read, write] }
-
-            """);
-    }
-
     private TestTerminal _terminal = null!;
 
     public async ValueTask InitializeAsync()

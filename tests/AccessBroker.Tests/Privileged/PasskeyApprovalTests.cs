@@ -81,6 +81,28 @@ public sealed class PasskeyApprovalTests(PrivilegedCity broker) : IClassFixture<
         Assert.StartsWith("done", await broker.LastEventAsync("registers.export"), StringComparison.Ordinal);
     }
 
+    /// <summary>Who approved it and who began it, each by what they signed, in one file; and of an emergency who began it.</summary>
+    [Fact, Trait("Requirement", "PRV-10"), Trait("Requirement", "PRV-13")]
+    public async Task The_file_of_a_session_tells_who_began_it()
+    {
+        using var me = await ConsoleBrowser.SignInAsync(broker, _mine, "admin");
+        var request = await PrivilegedCity.AskAsync(me, "repair", 5);
+        await broker.ApproveAsync(request);
+        var session = (await PrivilegedCity.StartAsync(me, request)).Session!;
+        Assert.Contains("承認と開始の署名を書き出す", (await me.GetAsync($"/privileged/{session}")).Page, StringComparison.Ordinal);
+        var verified = await VerifyAsync(await UnpackAsync(me, $"/privileged/{session}"));
+        Assert.Equal(0, verified.Exit);
+        foreach (var told in (string[])["approve-1: OK", "start: OK", "\"act\":\"start\"", "\"act\":\"approve\""]) Assert.Contains(told, verified.Output, StringComparison.Ordinal);
+        using (var operator_ = await ConsoleBrowser.SignInAsync(broker, _theirs, "sato")) Assert.Equal(HttpStatusCode.Forbidden, (await operator_.GetAsync($"/privileged/{session}?handler=signatures")).Status);
+        (string, string)[] form = [("Work", "urgent"), ("Reason", "住民票の発行が止まっており待てない")];
+        var begun = await me.PostAsync("/privileged/emergency", [.. form, ("Confirmed", await me.ConfirmAsync((await me.PostAsync("/privileged/emergency", form)).To))]);
+        verified = await VerifyAsync(await UnpackAsync(me, begun.To!));
+        Assert.Equal(0, verified.Exit);
+        Assert.Contains("start: OK", verified.Output, StringComparison.Ordinal);
+        Assert.Contains("\"reason\":\"住民票の発行が止まっており待てない\"", verified.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("approve", verified.Output, StringComparison.Ordinal);
+    }
+
     /// <summary>A stored answer is judged by itself: without verification of the user, or for another purpose, it is none.</summary>
     [Fact]
     public void What_a_key_signed_for_something_else_is_no_approval()
@@ -111,8 +133,13 @@ public sealed class PasskeyApprovalTests(PrivilegedCity broker) : IClassFixture<
     private async Task<string> ExportAsync(ConsoleBrowser me, long request)
     {
         Assert.Contains("署名を書き出す", (await me.GetAsync($"/requests/{request}")).Page, StringComparison.Ordinal);
-        var directory = Path.Combine(broker.DataDirectory, $"signatures-{request}");
-        using var zip = new ZipArchive(new MemoryStream(await me.Http.GetByteArrayAsync(new Uri($"/requests/{request}?handler=signatures", UriKind.Relative))));
+        return await UnpackAsync(me, $"/requests/{request}");
+    }
+
+    private async Task<string> UnpackAsync(ConsoleBrowser me, string page)
+    {
+        var directory = Path.Combine(broker.DataDirectory, $"signatures{page.Replace('/', '-')}");
+        using var zip = new ZipArchive(new MemoryStream(await me.Http.GetByteArrayAsync(new Uri($"{page}?handler=signatures", UriKind.Relative))));
         await zip.ExtractToDirectoryAsync(directory);
         return directory;
     }

@@ -33,6 +33,7 @@ public class PrivilegedCity : BrokerHost
           careful: { name: 二人で承認する保守, target: app, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 2, longest: 30m, idle: 15m, hours: "", emergency: false, instruction: true }
           look: { name: データベースの照会, target: db, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: false, instruction: false, database: work, database-roles: [narrow] }
           repair: { name: 文書の修復, target: documents, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: false, instruction: false, path: /公開, actions: [read] }
+          urgent: { name: 緊急の修復, target: documents, requesters: [administrator], approvers: [system-manager, security-chief], approvals: 1, longest: 1h, idle: 15m, hours: "", emergency: true, instruction: false, path: /公開, actions: [read, write] }
 
         """;
 

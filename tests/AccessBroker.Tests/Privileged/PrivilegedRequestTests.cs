@@ -230,6 +230,26 @@ public sealed class PrivilegedRequestTests(PrivilegedRequestTests.City broker) :
         Assert.NotNull((await PrivilegedCity.StartAsync(me, request)).Session);
     }
 
+    /// <summary>Each of those who approve more time has signed the same length.</summary>
+    [Fact, Trait("Requirement", "PRV-10")]
+    public async Task An_extension_that_was_changed_between_two_approvals_moves_nothing()
+    {
+        using var me = await AdminAsync();
+        var request = await PrivilegedCity.AskAsync(me, "two", 5, ("instructedBy", "p-8001"));
+        await broker.ApproveAsync(request, "boss");
+        await broker.ApproveAsync(request, "sysman", "approve-2");
+        var session = (await PrivilegedCity.StartAsync(me, request)).Session!;
+        var ends = await broker.SqlAsync($"select ends_at from privileged.sessions where id = '{session}'");
+        var more = await me.AskAsync("privileged.extend", "終わらない", [("session", session), ("minutes", "2")]);
+        await broker.ApproveAsync(more, "boss");
+        await broker.SqlAsync($"update approvals.requests set fields = jsonb_set(fields, '{{minutes}}', '\"30\"') where id = {more}");
+        using (var second = await OtherAsync("sysman")) Assert.Contains("承認の署名が、申請の内容と合いません", (await second.ApproveConfirmedAsync(more, "approve-2")).Page, StringComparison.Ordinal);
+        Assert.Equal(ends, await broker.SqlAsync($"select ends_at from privileged.sessions where id = '{session}'"));
+        await broker.SqlAsync($"update approvals.requests set fields = jsonb_set(fields, '{{minutes}}', '\"2\"') where id = {more}");
+        await broker.ApproveAsync(more, "sysman", "approve-2");
+        Assert.NotEqual(ends, await broker.SqlAsync($"select ends_at from privileged.sessions where id = '{session}'"));
+    }
+
     [Fact, Trait("Requirement", "PRV-02")]
     public async Task Three_clocks_and_the_eligibility_of_the_moment_are_judged_at_the_start()
     {
