@@ -16,6 +16,8 @@ internal static class Clock
 /// <summary>When nothing of a session runs at its target any more, of each, by the kernel's and the server's own word. Both are waited for where they are: asking anew would take longer than an end.</summary>
 internal sealed partial class Look(DatabaseHost? database, bool hasHost)
 {
+    internal bool Sees => hasHost || database is not null;
+
     /// <summary>Of the sessions that run at this moment; empty where nothing runs.</summary>
     internal async Task<List<long>> AtNothingAsync()
     {

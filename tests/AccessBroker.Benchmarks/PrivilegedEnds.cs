@@ -190,7 +190,10 @@ internal static class PrivilegedEnds
         clients.ForEach(c => c.Hurry());
         List<TimeSpan> After(IEnumerable<long> moments) => [.. moments.Select(at => Stopwatch.GetElapsedTime(began, at))];
         var times = new Times(After(await Task.WhenAll(clients.Select(c => c.Ended))), After(await Task.WhenAll(clients.Select(c => c.Gone))), After(await nothing));
+        // Of each session it was seen that nothing of it runs, or of none: transfers have no process.
+        if (times.Nothing.Count != (look.Sees ? clients.Count : 0)) throw new InvalidOperationException($"of {clients.Count} sessions {times.Nothing.Count} were seen at their targets");
         // What ends before its cause has ended of something else.
+        if (times.Nothing.Append(TimeSpan.Zero).Min() < TimeSpan.FromMilliseconds(-10)) throw new InvalidOperationException("a session ended at its target before its time");
         if (times.Ended.Min() < TimeSpan.FromMilliseconds(-10)) throw new InvalidOperationException($"a client ended {-times.Ended.Min().TotalMilliseconds} ms before its session");
         return new(times, isLimit ? times : times.After(await DecidedAfterAsync(city, began)));
     }

@@ -19,8 +19,6 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
     private const int MostConnections = 20;
     private readonly NpgsqlDataSource _source = NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(options.Connection) { ApplicationName = "AccessBroker.TargetAgent", MaxPoolSize = 4, CommandTimeout = 5, Timeout = 3, SearchPath = "pg_catalog" });
     private readonly ConcurrentDictionary<string, Room> _rooms = new();
-    /// <summary>The numbers of roles that were dropped in this run.</summary>
-    private readonly ConcurrentDictionary<string, byte> _dropped = new();
 
     private readonly StatementLog _statements = new(options.StatementLog, (session, said) => recorder.WriteIfOpen(session, "m", said), recorder.Fail);
 
@@ -191,7 +189,6 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
                 foreach (var other in await ColumnAsync(connection, "select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid join pg_roles w on w.oid = m.member where w.rolname = any($1)", [role])) revoke.BatchCommands.Add(new($"revoke {Quoted(other)} from {Quoted(role)}"));
                 if (revoke.BatchCommands.Count > 0) await revoke.ExecuteNonQueryAsync();
             }
-            foreach (var number in await ColumnAsync(connection, "select oid::text from pg_roles where rolname = any($1)", [role])) _dropped[number] = 0;
             await using var batch = new NpgsqlBatch(connection);
             // What it made goes to a role that can do nothing: never to the agent's own.
             if ((await ColumnAsync(connection, "select rolname from pg_roles where rolname = any($1)", [Quarantine])).Count == 0) batch.BatchCommands.Add(new($"create role {Quarantine} nologin noinherit"));
@@ -208,9 +205,9 @@ internal sealed class PostgresTarget(PostgresOptions options, Recorder recorder)
         // Backends that belong to nobody: of a session that is over, or of a role that is gone (a login that slept through its session's end: post_auth_delay is
         // anybody's to set, and until it is over no view shows the backend). Of these nothing but their role's number is shown to the agent.
         await using (var command = new NpgsqlCommand("""
-            with stray as materialized (select a.pid from pg_stat_activity a where a.usename like 'ab\_ps%' and not (split_part(a.usename, '_', 2) = any($1)) or a.usesysid::text = any($2) and not exists (select from pg_roles r where r.oid = a.usesysid))
+            with stray as materialized (select a.pid from pg_stat_activity a where a.usename like 'ab\_ps%' and not (split_part(a.usename, '_', 2) = any($1)) or a.usesysid <> 0 and not exists (select from pg_roles r where r.oid = a.usesysid))
             select pg_terminate_backend(pid) from stray
-            """, connection) { Parameters = { new() { Value = living.ToArray() }, new() { Value = _dropped.Keys.ToArray() } } }) await command.ExecuteNonQueryAsync();
+            """, connection) { Parameters = { new() { Value = living.ToArray() } } }) await command.ExecuteNonQueryAsync();
         if (living.Count == 0) return [];
         return await ColumnAsync(connection, "select distinct split_part(usename, '_', 2) from pg_stat_activity where usename like any($1) and (state = 'active' or state_change > clock_timestamp() - interval '6 seconds')", ["ab\\_ps%"]);
     }

@@ -26,6 +26,13 @@ public static class ApprovalSignatures
             """);
     }
 
+    /// <summary>What the event of it says: the hash of what was signed, and whose passkey it was (a card's certificate says it itself).</summary>
+    public static IEnumerable<KeyValuePair<string, string>> Evidence(ConfirmedOperation operation, OperationSignature? proof)
+    {
+        yield return new("confirmed", operation.Hash);
+        if (proof is OperationSignature.OfPasskey key) yield return new("key", Convert.ToHexStringLower(SHA256.HashData(key.PublicKey)));
+    }
+
     /// <summary>The signatures of a request, by step.</summary>
     public static Question<List<SignedApproval>> Of(long request) => Question.All($"select step, document, certificate, signed, signature, card, public_key, authenticator, client, d.at from approvals.signatures s join approvals.decisions d using (request, step) where request = {request} order by step",
         r => new SignedApproval(r.GetString(0), r.GetString(1), Read(r, 2)!, r.GetFieldValue<DateTimeOffset>(9)));

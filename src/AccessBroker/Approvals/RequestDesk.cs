@@ -89,9 +89,8 @@ public sealed class RequestDesk(Store store, IEnumerable<RequestKind> kinds, Per
         RequestStore.Decide(work, id, step, by, now, note, ((Separation.Verdict.Allowed)verdict).Exception);
         if (proof?.Signature is { } signature) ApprovalSignatures.Keep(work, id, step, operation!, signature);
         var entry = Event(kind, "approve", HistoryOutcome.Done, by, id, request.Fields, step);
-        // What was confirmed can be proven later: the hash stands beside the proof in the history, and whose passkey it was (a card's certificate says it itself).
-        var key = proof?.Signature is OperationSignature.OfPasskey passkey ? new[] { KeyValuePair.Create("key", Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(passkey.PublicKey))) } : [];
-        work.Record(operation is null ? entry : entry with { Details = entry.Details.Append(new("confirmed", operation.Hash)).Concat(key).ToDictionary() }, now);
+        // What was confirmed can be proven later: the hash stands beside the proof in the history.
+        work.Record(operation is null ? entry : entry with { Details = entry.Details.Concat(ApprovalSignatures.Evidence(operation, proof?.Signature)).ToDictionary() }, now);
         if (kind.StepsOf(request).All(s => s.Name == step || request.Decisions.Any(d => d.Step == s.Name)))
         {
             RequestStore.Move(work, id, kind.IsExecuted ? "approved" : "done", kind.IsExecuted ? null : now);

@@ -11,9 +11,10 @@ namespace AccessBroker.Approvals;
 /// stock tools (OpenSSL 3) that verifies them. The CA's certificate is not in it, and the script is the same for every request: whoever verifies takes
 /// both from elsewhere. <clause>MIC 6.2(1)③(オ)</clause>
 /// </summary>
-internal static class SignatureFile
+public static class SignatureFile
 {
-    internal static byte[] Write(IReadOnlyCollection<SignedApproval> approvals)
+    /// <summary>The file.</summary>
+    public static byte[] Write(IReadOnlyCollection<SignedApproval> approvals)
     {
         using var bytes = new MemoryStream();
         using (var zip = new ZipArchive(bytes, ZipArchiveMode.Create, leaveOpen: true))
@@ -77,7 +78,7 @@ internal static class SignatureFile
             openssl dgst -sha256 -binary "$s/client.json" | cat "$s/authenticator" - > "$s/answer"
             openssl dgst $d -verify "$s/key.pem" -signature "$s/signature" "$s/answer" > /dev/null || refuse 署名
             openssl pkey -pubin -in "$s/key.pem" -outform DER -out "$s/key.der"
-            who="パスキー key=$(hash "$s/key.der")(誰のものかは、操作履歴の approve の key と比べてください)"
+            who="パスキー key=$(hash "$s/key.der")(誰のものかは、操作履歴の承認または開始の key と比べてください)"
           fi
           printf '\000\000\000\030accessbroker:approval:v1' | cmp -s -n 28 - "$s/signed" || refuse 目的
           h=$(hash "$s/document.json") || refuse 文書

@@ -1,6 +1,7 @@
 using AccessBroker.Database;
 using AccessBroker.History;
 using AccessBroker.Primitives;
+using AccessBroker.Sessions;
 
 namespace AccessBroker.Privileged;
 
@@ -17,14 +18,14 @@ internal sealed class EmergencyStop(Store store, SessionDirector director, Wakeu
 
     internal static Question<List<Stop>> Holding() => Question.All($"select id, scope, value, reason, by, at from privileged.stops where lifted_at is null order by at", r => new Stop(r.GetInt64(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetString(4), r.GetFieldValue<DateTimeOffset>(5)));
 
-    internal async Task StopAsync(string scope, string value, PersonId by, string reason, CancellationToken ct)
+    internal async Task StopAsync(string scope, string value, LiveSession by, string reason, CancellationToken ct)
     {
-        var stop = new Stop(0, scope, value, reason, by.Value, time.GetUtcNow());
+        var stop = new Stop(0, scope, value, reason, by.Person.Value, time.GetUtcNow());
         // What runs first: its end waits for no write. What began meanwhile is ended by the director, which looks at the stops that hold.
-        await director.EndAsync([.. (await store.AskAsync(PrivilegedStore.Running(), ct)).Where(stop.Covers)], "privileged.emergency-stop", by, reason);
+        await director.EndAsync([.. (await store.AskAsync(PrivilegedStore.Running(), ct)).Where(stop.Covers)], "privileged.emergency-stop", by, reason, stop.At);
         await using var work = await store.BeginAsync(ct);
         Hold(work, wakeups, stop);
-        work.Record(new("privileged.stop", HistoryOutcome.Ended, "privileged.emergency-stop") { Person = by, Details = new Dictionary<string, string> { ["scope"] = scope, ["value"] = value, ["why"] = reason } }, time.GetUtcNow());
+        work.Record(new("privileged.stop", HistoryOutcome.Ended, "privileged.emergency-stop") { Person = by.Person, Terminal = by.Terminal, Session = by.Id, Address = by.Address, Details = new Dictionary<string, string> { ["scope"] = scope, ["value"] = value, ["why"] = reason } }, time.GetUtcNow());
         await work.CommitAsync(ct);
     }
 

@@ -6,6 +6,7 @@ using AccessBroker.History;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
+using AccessBroker.Sessions;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -63,9 +64,10 @@ internal sealed class IndexModel(Store store, Permissions permissions, SessionDi
 
     public async Task<IActionResult> OnPostEndAsync(string session, CancellationToken ct)
     {
+        var asked = time.GetUtcNow();
         if (await store.AskAsync(PrivilegedStore.Find(session), ct) is not { } found) return NotFound();
         if (found.Person != PersonId.Of(User) && !(await permissions.OfAsync(User, ct)).Allows("privileged.end-any")) return await RefuseAsync("privileged.order-end", ct);
-        (Succeeded, Message) = await director.EndAsync([found], "privileged.revoked", PersonId.Of(User)) > 0 ? (true, "終わらせました。") : (false, "この作業は、すでに終わっています。");
+        (Succeeded, Message) = await director.EndAsync([found], "privileged.revoked", LiveSession.Of(HttpContext), decided: asked) > 0 ? (true, "終わらせました。") : (false, "この作業は、すでに終わっています。");
         await OnGetAsync(ct);
         return Page();
     }
@@ -76,7 +78,7 @@ internal sealed class IndexModel(Store store, Permissions permissions, SessionDi
         if (What?.Split('/') is not [var scope, var value] || !await IsKnownAsync(scope, value, ct) || Reason?.Trim() is not { Length: >= 2 } reason || !FreeText.Fits(reason, lines: false)) (Message, Response.StatusCode) = ("範囲と番号、理由を確かめてください。その番号の人・対象・作業がないときも、止められません。", StatusCodes.Status422UnprocessableEntity);
         else
         {
-            await stops.StopAsync(scope, value, PersonId.Of(User), reason, ct);
+            await stops.StopAsync(scope, value, LiveSession.Of(HttpContext)!, reason, ct);
             (Succeeded, Message) = (true, "緊急停止しました。実施中の作業は終わり、解くまで新しく始められません。解くのは、止めた人とも止められた人とも別の人です。");
         }
         await OnGetAsync(ct);

@@ -139,7 +139,7 @@ internal sealed class SessionKind(Active<PrivilegedPolicy> policy, Permissions p
 }
 
 /// <summary>More time for a session that runs: approved like the session, and never beyond what the policy allows from its start. <clause>MIC 6.2(6)</clause></summary>
-internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, Permissions permissions, FilePermissions.TemporaryGrants files, Wakeups wakeups, TimeProvider time) : RequestKind
+internal sealed class ExtendKind(Store store, Active<PrivilegedPolicy> policy, Permissions permissions, FilePermissions.TemporaryGrants files, Signers signers, Wakeups wakeups, TimeProvider time) : RequestKind
 {
     public override string Name => "privileged.extend";
     public override string Title => "特権作業の延長";
@@ -185,7 +185,12 @@ internal sealed class ExtendKind(Active<PrivilegedPolicy> policy, Permissions pe
         if (session is null || problem is not null) return problem;
         // The last yes is what makes it happen and was just signed; those before it must have been to the same.
         var (signed, asked) = (await work.AskAsync(ApprovalSignatures.Of(request.Id), ct), ConfirmedOperation.Of(this, request).Text);
-        if (!request.Decisions.All(d => signed.Exists(s => s.Step == d.Step && s.Holds() && s.Document == asked))) return "承認の署名が、申請の内容と合いません。申請し直してください。";
+        if (!request.Decisions.All(d => signed.Exists(s => s.Step == d.Step && s.Holds() && s.Document == asked)) || !await signers.AreTheirsAsync(work, request, ct))
+        {
+            // By itself: what the caller does is taken back.
+            await store.RecordAsync(TargetReports.Event(session, "privileged.extend", HistoryOutcome.Refused, "privileged.approvals-do-not-hold") with { Person = by, Details = TargetReports.Details(session, ("extension", $"{request.Id}")) }, time.GetUtcNow(), ct);
+            return "承認の署名が、申請の内容と合いません。申請し直してください。";
+        }
         var until = session.EndsAt + SessionKind.Length(request.Fields)!.Value;
         // Who approved it does not review the work either.
         await work.ExecuteAsync($"update privileged.sessions set ends_at = {until}, approvers = approvers || {request.Approvers.Append(by.Value).Except(session.Approvers).ToArray()} where id = {session.Id} and state = 'open'", ct);

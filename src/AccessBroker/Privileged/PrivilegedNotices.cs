@@ -32,7 +32,7 @@ internal static class PrivilegedWords
         "privileged.role-too-wide" => "方針にあるデータベースの役割の権限が広すぎます。",
         "privileged.not-recorded" => "この対象では、実行した文が記録されないため、二人作業を始められません。",
         "privileged.no-such-role" => "方針にあるデータベースの役割がありません。",
-        "privileged.closed-by-hand" => "対象の機器から終わりの知らせがなく、人が確かめて閉じました。",
+        "privileged.closed-by-hand" => "対象の機器から終わりの知らせがありませんでした。",
         "privileged.not-opened" => "対象の機器が応えなかったため、始められませんでした。",
         _ => "終わりました。",
     };

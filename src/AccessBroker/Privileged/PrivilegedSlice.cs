@@ -14,7 +14,7 @@ internal static class PrivilegedSlice
         services.AddPolicy<PrivilegedPolicy>(policyDirectory, "privileged");
         services.AddSingleton<SshCertificates>().AddSingleton<EnrolTarget>().AddSingleton<PrivilegedNotices>().AddSingleton<TargetReports>().AddSingleton<TargetStream>().AddSingleton<IHealthReport>(p => p.GetRequiredService<TargetStream>());
         services.AddSingleton<SessionDirector>().AddHostedService(p => p.GetRequiredService<SessionDirector>());
-        services.AddSingleton<StartSession>().AddSingleton<ConnectSession>().AddSingleton<EmergencyStop>().AddSingleton<FinishSession>().AddSingleton<TwoPersonWork>().AddSingleton<TargetRights>().AddSingleton<ObeyedStops>().AddSingleton<Oidc.IDetailedAuthorization, OidcWork>().AddSingleton<StopOrders>().AddHostedService(p => p.GetRequiredService<StopOrders>()).AddSingleton<ITaskSource, PrivilegedTasks>();
+        services.AddSingleton<StartSession>().AddSingleton<Signers>().AddSingleton<ConnectSession>().AddSingleton<EmergencyStop>().AddSingleton<FinishSession>().AddSingleton<TwoPersonWork>().AddSingleton<TargetRights>().AddSingleton<ObeyedStops>().AddSingleton<Oidc.IDetailedAuthorization, OidcWork>().AddSingleton<StopOrders>().AddHostedService(p => p.GetRequiredService<StopOrders>()).AddSingleton<ITaskSource, PrivilegedTasks>();
         services.AddSingleton<RequestKind, SessionKind>().AddSingleton<RequestKind, ExtendKind>().AddSingleton<RequestKind, ExceptionKind>();
         services.AddSingleton(new MenuEntry("特権作業", "/privileged", 36, ["privileged.read"]));
         services.AddSingleton(new Database.Sweep("delete from privileged.seats where ctid in (select ctid from privileged.seats where at < clock_timestamp() - interval '1 day' limit 500)"));

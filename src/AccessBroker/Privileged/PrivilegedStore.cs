@@ -25,6 +25,8 @@ public sealed record PrivilegedSession(string Id, long? Request, string Work, st
     public bool IsRunning => State != "ended";
     /// <summary>Its target did not open it: nothing was done, and there is nothing to tell or to look at.</summary>
     public bool NeverOpened => !IsRunning && HasAgent && Place is null;
+    /// <summary>Who closed it in place of its agent, and how they made sure that nothing runs; null: its agent did. <clause>MIC 6.2(6)</clause></summary>
+    public (string By, string Note)? Closed { get; init; }
     /// <summary>A reviewer has found something that is not right; null: nobody has looked yet.</summary>
     public bool? Concern { get; init; }
 }
@@ -44,15 +46,21 @@ internal static class PrivilegedStore
         select id, request, work, target, kind, person, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, place, end_reason, ended_at, ended_in, left_over, found, result, reviewed_by, reviewed_at, finding,
           two_person, held_at, case when two_person then array(select w.person || ' ' || w.sign_in from privileged.witnesses w where w.session = s.id and w.left_at is null and w.seen_at > clock_timestamp() - interval '3 seconds') end,
           case when two_person then coalesce((select max(coalesce(w.left_at, w.seen_at)) from privileged.witnesses w where w.session = s.id), opened_at) end, case when two_person then array(select distinct w.person from privileged.witnesses w where w.session = s.id) end,
-          clock_timestamp(), concern
+          clock_timestamp(), concern, closed_by, closed_note
         from privileged.sessions s where {which}
         """;
 
     internal static Question<PrivilegedSession?> Find(string id) => Question.First(Select($"id = {id}"), Read);
     internal static Question<PrivilegedSession?> Lock(string id) => Question.First(Select($"id = {id} for update"), Read);
     internal static Question<List<PrivilegedSession>> Running() => Question.All(Select($"ended_at is null order by ends_at"), Read);
-    /// <summary>What runs at these targets, and what has no agent: every node looks after it, whatever the policy says now.</summary>
-    internal static Question<List<PrivilegedSession>> RunningAt(string[] targets) => Question.All(Select($"ended_at is null and (target = any({targets}) or kind in ('files', 'oidc'))"), Read);
+    /// <summary>What runs at these targets; and what no agent looks after, which is every node's: files, systems, and what was begun at a target that is attached nowhere.</summary>
+    internal static Question<List<PrivilegedSession>> RunningAt(string[] targets, TimeSpan openWithin) => Question.All(Select($"""
+        ended_at is null and (target = any({targets}) or kind in ('files', 'oidc')
+          or place is null and started_at < clock_timestamp() - {openWithin} and not {Attached($"s.target")})
+        """), Read);
+    /// <summary>The target's agent was attached to some node just now.</summary>
+    internal static Question<bool> IsAttached(string target) => Question.Any($"select where {Attached($"{target}")}");
+    private static Sql Attached(Sql target) => $"exists (select from privileged.agents a where a.target = {target} and a.revoked_at is null and a.seen_at > clock_timestamp() - interval '10 seconds')";
     /// <summary>What is open and hangs on this sign-in.</summary>
     internal static Question<List<PrivilegedSession>> OpenOf(SessionId session) => Question.All(Select($"session = {session} and state = 'open'"), Read);
     internal static Question<List<PrivilegedSession>> Latest(PersonId? person, int count) => Question.All(Select($"({person} is null or person = {person}) and ended_at is not null order by started_at desc limit {count}"), Read);
@@ -94,7 +102,7 @@ internal static class PrivilegedStore
     private static PrivilegedSession Read(NpgsqlDataReader r) => new(r.GetString(0), r.IsDBNull(1) ? null : r.GetInt64(1), r.GetString(2), r.GetString(3), r.GetString(4), PersonId.Parse(r.GetString(5)), TerminalId.Parse(r.GetString(6)), SessionId.Parse(r.GetString(7)), r.GetString(8), r.GetString(9), r.GetString(10), r.GetFieldValue<string[]>(11),
         r.GetFieldValue<DateTimeOffset>(12), r.GetFieldValue<DateTimeOffset>(13), r.GetString(14), r.IsDBNull(15) ? null : JsonElement.Parse(r.GetString(15)), Text(r, 16), Time(r, 17), r.IsDBNull(18) ? null : r.GetDouble(18), r.IsDBNull(19) ? null : r.GetInt32(19), r.IsDBNull(20) ? [] : r.GetFieldValue<string[]>(20),
         Text(r, 21), Text(r, 22), Time(r, 23), Text(r, 24), r.GetBoolean(25) ? SecondOf(r) : null)
-    { ReadAt = r.GetFieldValue<DateTimeOffset>(30), Concern = r.IsDBNull(31) ? null : r.GetBoolean(31) };
+    { ReadAt = r.GetFieldValue<DateTimeOffset>(30), Concern = r.IsDBNull(31) ? null : r.GetBoolean(31), Closed = r.IsDBNull(32) ? null : (r.GetString(32), r.GetString(33)) };
 
     private static SecondPerson SecondOf(NpgsqlDataReader r)
     {

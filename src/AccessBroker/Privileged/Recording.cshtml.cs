@@ -43,7 +43,7 @@ internal sealed class RecordingModel(Store store, Permissions permissions, TimeP
         var chunks = await work.AskAsync(Recording.ChunksOf(id, Part), ct);
         var broken = Recording.FirstBroken(chunks, chunks.Count > 0 ? await work.AskAsync(Recording.ChunkBefore(id, chunks[0].Number), ct) : null);
         (Whole, Broken) = (broken is null, broken?.ToString(CultureInfo.InvariantCulture) ?? "");
-        MayBeCut = session.EndReason is "privileged.agent-restarted" or "privileged.recording-failed";
+        MayBeCut = session.EndReason is "privileged.agent-restarted" or "privileged.recording-failed" || session is { Closed: not null, LeftOver: null };
         var all = Recording.Read(chunks).Where(l => string.IsNullOrEmpty(Find) || (l.Text + l.Command).Contains(Find, StringComparison.OrdinalIgnoreCase));
         List<RecordedLine> shown = [.. all.Skip(Skip).Take(Most + 1)];
         Lines = [.. shown.Take(Most)];

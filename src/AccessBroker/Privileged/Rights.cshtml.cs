@@ -5,6 +5,7 @@ using AccessBroker.History;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
+using AccessBroker.Sessions;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -79,7 +80,7 @@ internal sealed class RightsModel(Store store, Permissions permissions, TargetRi
         // What was begun under it alone does not go on alone.
         await using (var work = await store.ReadAsync(ct))
             if (Succeeded && (await work.AskAsync(WorkExceptions.All(), ct)).Find(e => e.Request == request) is { Rule: "two-person" } ended && await policy.RulesNowAsync(work, ended.Work, time.GetUtcNow(), ct) is { TwoPerson: true })
-                await director.EndAsync([.. (await work.AskAsync(PrivilegedStore.Running(), ct)).Where(s => s is { Second: null, IsEmergency: false } && s.Work == ended.Work)], "privileged.policy-changed", PersonId.Of(User));
+                await director.EndAsync([.. (await work.AskAsync(PrivilegedStore.Running(), ct)).Where(s => s is { Second: null, IsEmergency: false } && s.Work == ended.Work)], "privileged.policy-changed", LiveSession.Of(HttpContext));
         await OnGetAsync(ct);
         return Page();
     }

@@ -18,8 +18,8 @@ namespace AccessBroker.Privileged;
 internal sealed partial class SessionDirector(Store store, TargetStream targets, LiveSessions sessions, HistorySpool history, TemporaryGrants files, Active<PrivilegedPolicy> policy, Wakeups wakeups, TimeProvider time, ILogger<SessionDirector> log) : BackgroundService
 {
     internal const string Topic = "privileged";
-    /// <summary>Ours: looked at every 100 ms without being woken; an order that was not answered is given again after 1 s; a target that does not open within 20 s does not.</summary>
-    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100), Again = TimeSpan.FromSeconds(1), OpenWithin = TimeSpan.FromSeconds(20);
+    /// <summary>Ours: looked at every 100 ms without being woken; an order that was not answered is given again after 1 s; a target that does not open within 20 s does not; a question is prompt within 50 ms.</summary>
+    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100), Again = TimeSpan.FromSeconds(1), OpenWithin = TimeSpan.FromSeconds(20), Prompt = TimeSpan.FromMilliseconds(50);
     private readonly ConcurrentDictionary<(string Session, string Order), long> _ordered = new();
     private readonly Dictionary<string, DateTimeOffset> _told = [];
     private DateTimeOffset? _next;
@@ -45,16 +45,18 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
 
     internal async Task TurnAsync(CancellationToken ct)
     {
-        // From before the question: what is left is rather told too short than too long.
-        var (attached, asked, read) = (targets.Attached, time.GetUtcNow(), time.GetTimestamp());
-        var running = await store.AskAsync(PrivilegedStore.RunningAt(attached), ct);
+        var (attached, asked, began) = (targets.Attached, time.GetUtcNow(), time.GetTimestamp());
+        var running = await store.AskAsync(PrivilegedStore.RunningAt(attached, OpenWithin), ct);
+        var read = time.GetTimestamp();
+        // What is left is told to the targets as of before the question, so never too long; if that took long it would be too short, and the next turn tells it.
+        var isPrompt = time.GetElapsedTime(began, read) < Prompt;
         var standing = await sessions.StandingOfAsync([.. running.SelectMany(s => new[] { s.Session, s.Second?.SignIn }).OfType<SessionId>().Distinct()], ct);
         var ending = await EndDueAsync(running, standing, asked, ct);
-        await CloseAsync([.. running.Where(s => s.State == "ending" && !s.HasAgent)]);
+        await CloseAsync([.. running.Where(s => s.State == "ending" && (!s.HasAgent || !attached.Contains(s.Target)))]);
         foreach (var session in running.Where(s => s is { State: "open", Second: not null })) await TellWatchedAsync(session, session.Second!.SignIn is { } watching && standing[watching] == Standing.Live);
         foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent && !ending.Contains(s.Id))) await OpenAsync(session, read, ct);
         foreach (var group in running.Where(s => s.State == "ending" && s.HasAgent && IsTime(s.Id, "end")).GroupBy(s => (s.Target, s.EndReason))) await EndAsync(group.Key.Target, [.. group.Select(s => s.Id)], group.Key.EndReason ?? "privileged.revoked");
-        foreach (var session in running.Where(s => s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session, read);
+        foreach (var session in running.Where(s => isPrompt && s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session, began);
         if (attached.Length > 0) await AdmitAsync(attached, ct);
         if (_seen == 0 || time.GetElapsedTime(_seen) > Again)
         {
@@ -77,12 +79,11 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         var stops = await store.AskAsync(EmergencyStop.Holding(), ct);
         _next = asked + candidates.Where(s => !s.HasAgent && s.Left > TimeSpan.Zero).Min(s => (TimeSpan?)s.Left);
         var due = candidates.Select(s => (Session: s, Reason: Reason(s, standing, stops))).Where(d => d.Reason is not null).GroupBy(d => d.Reason!, d => d.Session).ToList();
-        var decided = time.GetUtcNow();
         // All orders first; what cannot be written for one cause keeps no other waiting.
         foreach (var group in due) await OrderEndAsync([.. group], group.Key);
         foreach (var group in due)
         {
-            try { await EndAsync([.. group], group.Key, decided: decided); }
+            try { await EndAsync([.. group], group.Key, decided: asked); }
             catch (Exception e) when (e is not OutOfMemoryException && !ct.IsCancellationRequested) { Waiting(log, e.Message); }
         }
         return [.. due.SelectMany(g => g.Select(s => s.Id))];
@@ -99,8 +100,8 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     }
 
     /// <summary>Ends sessions, wherever they are: those at this node at once, the others by the record, which wakes their node.</summary>
-    /// <param name="decided">When this node knew that they must end. Null: now.</param>
-    internal async Task<int> EndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason, PersonId? by = null, string why = "", DateTimeOffset? decided = null)
+    /// <param name="decided">When this node was asked, or found out, that they must end. Null: now.</param>
+    internal async Task<int> EndAsync(IReadOnlyCollection<PrivilegedSession> which, string reason, LiveSession? by = null, string why = "", DateTimeOffset? decided = null)
     {
         decided ??= time.GetUtcNow();
         // Before anything is written: the end waits for no database.
@@ -109,7 +110,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         var ended = await history.NarrowAsync(async work =>
         {
             var done = await work.QueryAsync($"update privileged.sessions set state = 'ending', asked_at = {decided.Value}, end_reason = {reason} where id = any({ids}) and state in ('opening', 'open') returning id", r => r.GetString(0), CancellationToken.None);
-            var entries = which.Where(s => done.Contains(s.Id)).Select(s => new Narrowed(TargetReports.Event(s, "privileged.order-end", HistoryOutcome.Ended, reason) with { Person = by ?? s.Person, Details = TargetReports.Details(s, ("why", why)) }, time.GetUtcNow())).ToList();
+            var entries = which.Where(s => done.Contains(s.Id)).Select(s => new Narrowed((by is null ? TargetReports.Event(s, "privileged.order-end", HistoryOutcome.Ended, reason) : TargetReports.Event(s, by, "privileged.order-end", HistoryOutcome.Ended, reason)) with { Details = TargetReports.Details(s, ("why", why)) }, time.GetUtcNow())).ToList();
             if (Permissions(which.Where(s => done.Contains(s.Id))) is { Count: > 0 } held) await files.EndAsync(work, held);
             return entries;
         });
@@ -124,7 +125,10 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         return Task.WhenAll(which.Where(s => s.HasAgent && here.Contains(s.Target) && IsTime(s.Id, "end")).GroupBy(s => s.Target).Select(g => EndAsync(g.Key, [.. g.Select(s => s.Id)], reason)));
     }
 
-    /// <summary>What has no agent has ended with the order: transfers are cut by the file server, tokens are worth nothing. Every node tries; one records it.</summary>
+    /// <summary>
+    /// What no agent looks after has ended with the order: transfers are cut by the file server, tokens are worth nothing, and what was begun at a target that is
+    /// attached nowhere was never open to anybody. Every node tries; one records it.
+    /// </summary>
     private async Task CloseAsync(List<PrivilegedSession> ending)
     {
         if (ending.Count == 0) return;
@@ -139,7 +143,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
                 foreach (var session in group)
                 {
                     entries.Add(new(TargetReports.Event(session, "privileged.end", HistoryOutcome.Ended, group.Key), now));
-                    work.Notify([session.Person], "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(group.Key), $"/privileged/{session.Id}", now);
+                    work.Notify([session.Person], session.HasAgent ? "特権作業を始められませんでした" : "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(group.Key), $"/privileged/{session.Id}", now);
                 }
             }
             return entries;

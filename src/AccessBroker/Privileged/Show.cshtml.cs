@@ -7,6 +7,7 @@ using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
 using AccessBroker.Registers;
+using AccessBroker.Sessions;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -35,6 +36,7 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
     public string? Code { get; private set; }
     public string? Message { get; private set; }
     public bool Succeeded { get; private set; }
+    private LiveSession By => LiveSession.Of(HttpContext)!;
     private IReadOnlyDictionary<string, string> _names = new Dictionary<string, string>();
     public string Name(string person) => _names.GetValueOrDefault(person, person);
     public string WorkName => policy.Now.Work.GetValueOrDefault(Session.Work)?.Name ?? Session.Work;
@@ -56,7 +58,7 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
         Asked = session.Request is { } request ? await work.AskAsync(RequestDesk.Find(request), ct) : null;
         IsSigned = session.Request is not null || await work.AskAsync(Question.Any($"select from privileged.signatures where session = {id}"), ct);
         if (session.Second is not null) Checks = await work.AskAsync(TwoPersonWork.Checks(id), ct);
-        _names = await work.AskAsync(PeopleRegister.Names(session.Approvers.Concat(session.Second?.Witnesses ?? []).Append(session.Second?.Present?.Value ?? "").Append(session.Person.Value).Append(session.ReviewedBy ?? ""), time.GetUtcNow()), ct);
+        _names = await work.AskAsync(PeopleRegister.Names(session.Approvers.Concat(session.Second?.Witnesses ?? []).Append(session.Second?.Present?.Value ?? "").Append(session.Person.Value).Append(session.ReviewedBy ?? "").Append(session.Closed?.By ?? ""), time.GetUtcNow()), ct);
         return Page();
     }
 
@@ -74,17 +76,20 @@ internal sealed class ShowModel(Store store, Permissions permissions, SessionDir
 
     internal static string SecondNow(PrivilegedSession session) => session.Second is { } second ? $"{second.Present?.Value} {second.HeldAt is null}" : "";
 
-    public Task<IActionResult> OnPostEndAsync(string id, CancellationToken ct) => ActAsync(id, async session =>
-        MayEnd ? await director.EndAsync([session], "privileged.revoked", PersonId.Of(User)) > 0 ? null : "この作業は、すでに終わっています。" : "", "終わらせました。", ct);
+    public Task<IActionResult> OnPostEndAsync(string id, CancellationToken ct)
+    {
+        var asked = time.GetUtcNow();
+        return ActAsync(id, async session => MayEnd ? await director.EndAsync([session], "privileged.revoked", By, decided: asked) > 0 ? null : "この作業は、すでに終わっています。" : "", "終わらせました。", ct);
+    }
 
     public Task<IActionResult> OnPostCodeAsync(string id, CancellationToken ct) => ActAsync(id, async session =>
         !IsMine ? "" : session.Second is { Present: null } ? "二人作業です。立会人が見ている間だけ接続できます。" : (Code = await connect.MakeCodeAsync(session, ct)) is null ? "この作業は、実施中ではありません。" : null, null, ct);
 
     public Task<IActionResult> OnPostResultAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.ReportAsync(id, PersonId.Of(User), Text, ct), "結果を記録しました。ほかの人が確認します。", ct);
 
-    public Task<IActionResult> OnPostCloseAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.CloseAsync(id, PersonId.Of(User), Text, ct), "閉じました。", ct);
+    public Task<IActionResult> OnPostCloseAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.CloseAsync(id, By, Text, ct), "閉じました。", ct);
 
-    public Task<IActionResult> OnPostReviewAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.ReviewAsync(id, PersonId.Of(User), Text, Concern, ct), "確認を記録しました。", ct);
+    public Task<IActionResult> OnPostReviewAsync(string id, CancellationToken ct) => ActAsync(id, _ => finish.ReviewAsync(id, By, Text, Concern, ct), "確認を記録しました。", ct);
 
     /// <param name="act">Null: done; empty: not permitted; else the sentence that says why not.</param>
     private async Task<IActionResult> ActAsync(string id, Func<PrivilegedSession, Task<string?>> act, string? done, CancellationToken ct)

@@ -1,13 +1,9 @@
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using AccessBroker.Approvals;
 using AccessBroker.Authorization;
-using AccessBroker.Cards;
 using AccessBroker.Database;
 using AccessBroker.FilePermissions;
 using AccessBroker.History;
-using AccessBroker.Keys;
-using AccessBroker.Passkeys;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
@@ -21,7 +17,7 @@ namespace AccessBroker.Privileged;
 /// Privileged work begins: proven anew for exactly this, judged by what is true now, written with its event before anything is opened at a target.
 /// <clause>MIC 6.2(1)③, 6.2(6), 7.4(2)</clause>
 /// </summary>
-internal sealed class StartSession(Store store, RequestDesk desk, Permissions permissions, IConfirmation confirmation, TemporaryGrants files, PrivilegedNotices notices, CertificateAuthorities authorities, ClockCheck clock, Active<PrivilegedPolicy> policy, Wakeups wakeups, TimeProvider time)
+internal sealed class StartSession(Store store, RequestDesk desk, Permissions permissions, IConfirmation confirmation, TemporaryGrants files, PrivilegedNotices notices, Signers signers, ClockCheck clock, Active<PrivilegedPolicy> policy, Wakeups wakeups, TimeProvider time)
 {
     /// <summary>What came of it.</summary>
     internal abstract record Outcome
@@ -38,7 +34,7 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
     /// <summary>What begins, once all is judged, and what whoever begins it has confirmed.</summary>
     /// <param name="Request">Null: an emergency.</param>
     /// <param name="Name">Of whoever begins it.</param>
-    private sealed record Beginning(long? Request, string Work, Work Rules, string Reason, string Ticket, IReadOnlyList<string> Approvers, TimeSpan Length, bool TwoPerson, DateOnly? Occurrence, string Name, ConfirmedOperation Operation, ConfirmedProof Proof);
+    private sealed record Beginning(long? Request, string Work, Work Rules, string Reason, string Ticket, IReadOnlyList<string> Approvers, TimeSpan Length, bool TwoPerson, DateOnly? Occurrence, string Name, ConfirmedOperation Operation, OperationSignature Signature);
 
     /// <summary>Everything that must be true now, in order; the first that is not ends it.</summary>
     private sealed record Judged(Request Request, Work Rules, ValidPerson Person, TerminalId Terminal, DateTimeOffset Now);
@@ -55,6 +51,9 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         j => j.Person.IsContractor && !PrivilegedPolicy.HasAgent(policy.Now.KindOf(j.Rules.Target)) ? ("privileged.contractor-files", "委託先の方の作業は二人で行うため、ファイルの作業は始められません。") : null,
         j => SessionKind.Length(j.Request.Fields) is { } length && j.Rules.IsOutsideHours(j.Now, length) ? ("privileged.outside-hours", $"この作業を行えるのは {j.Rules.HoursInWords} です。{NextInWords(j.Rules, j.Now, length)}") : null,
     ];
+
+    /// <summary>Whoever begins it cannot deny it: of an emergency this is all that is signed.</summary>
+    private static readonly (string, string) Unsigned = ("privileged.not-signed", "特権作業は、操作者カードかパスキーの署名で始めます。やり直してください。");
 
     private static string NextInWords(Work rules, DateTimeOffset now, TimeSpan length) => rules.Windows.Select(w => w.NextOpening(now, length)).Min() is { } next ? $"次は {JapaneseTime.InWords(next)} からです。" : "";
 
@@ -83,11 +82,12 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         if (untimely is { } late) return await RefuseAsync(work, request, by, session, late, ct);
         var operation = Operation(request);
         if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is not { } proof) return new Outcome.Unconfirmed(operation);
+        if (proof.Signature is null) return await RefuseAsync(work, request, by, session, Unsigned, ct);
         var rules = (await policy.RulesNowAsync(work, request["work"], time.GetUtcNow(), ct))!;
         // Recurring work stays open until its last day; whoever approved it can refuse it meanwhile.
         if (occurrence is null && await desk.CompleteAsync(work, request, by, "", ct) is { } sentence) return new Outcome.Problem("privileged.not-started", sentence);
         var person = (await permissions.OfAsync(work, by, ct)).Person;
-        return await BeginAsync(work, session, new(request.Id, request["work"], rules, request.Reason, request["ticket"], request.Approvers, SessionKind.Length(request.Fields)!.Value, rules.TwoPerson || person is not { IsContractor: false }, occurrence, person?.Name ?? "", operation, proof), ct);
+        return await BeginAsync(work, session, new(request.Id, request["work"], rules, request.Reason, request["ticket"], request.Approvers, SessionKind.Length(request.Fields)!.Value, rules.TwoPerson || person is not { IsContractor: false }, occurrence, person?.Name ?? "", operation, proof.Signature), ct);
     }
 
     /// <summary>The opening of its hours that recurring work would now be begun in, once each; null: it is done once.</summary>
@@ -105,25 +105,8 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         var may = await permissions.OfAsync(work, by, ct);
         if (may.Person is null) return ("privileged.not-eligible", "いまの役割では、この作業を行えません。");
         foreach (var check in Checks) if (check(new(request, rules, may.Person, terminal, time.GetUtcNow())) is { } problem) return problem;
-        if (!await ApprovalSignatures.CoverAsync(work, kind, request, ct) || !await AreTheirsAsync(work, request, ct)) return ("privileged.approvals-do-not-hold", "承認の署名が、申請の内容と合いません。申請し直してください。");
+        if (!await ApprovalSignatures.CoverAsync(work, kind, request, ct) || !await signers.AreTheirsAsync(work, request, ct)) return ("privileged.approvals-do-not-hold", "承認の署名が、申請の内容と合いません。申請し直してください。");
         return await StoppedAsync(work, by, rules.Target, request["work"], ct);
-    }
-
-    /// <summary>Each signature is by a card that our CA certified, or a passkey as it was registered, and it belongs to whoever decided.</summary>
-    private async Task<bool> AreTheirsAsync(UnitOfWork work, Request request, CancellationToken ct)
-    {
-        foreach (var signed in await work.AskAsync(ApprovalSignatures.Of(request.Id), ct))
-            if (request.Decisions.FirstOrDefault(d => d.Step == signed.Step) is not { } decision || await SignerAsync(work, signed.Proof, decision.At, ct) is not { } signer
-                || await work.AskAsync(CardRegister.Find(signer), ct) is not { } card || card.Person.Value != decision.By) return false;
-        return true;
-    }
-
-    /// <summary>The card or key that signed; null: none of ours.</summary>
-    private async Task<CardId?> SignerAsync(UnitOfWork work, OperationSignature proof, DateTimeOffset at, CancellationToken ct)
-    {
-        if (proof is OperationSignature.OfPasskey key) return (await work.AskAsync(PasskeySignIn.PublicKeyOf(key.Card), ct))?.AsSpan().SequenceEqual(key.PublicKey) == true ? key.Card : null;
-        using var certificate = X509CertificateLoader.LoadCertificate(((OperationSignature.OfCard)proof).Certificate);
-        return authorities.OperatorCards.Vouches(certificate, at) && CardId.TryParse(certificate.GetNameInfo(X509NameType.SimpleName, false), null, out var id) ? id : null;
     }
 
     private static async Task<(string, string)?> StoppedAsync(UnitOfWork work, PersonId person, string target, string kindOfWork, CancellationToken ct) =>
@@ -141,7 +124,8 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         if (await EmergencyProblemAsync(work, may.Person, kindOfWork, rules, ct) is { } problem) return await RefuseAsync(work, null, by, session, problem, ct);
         var operation = ConfirmedOperation.Of("emergency", "privileged.emergency", "緊急の特権作業", 0, by, reason, new Dictionary<string, string> { ["what"] = $"{policy.Now.Targets[rules.Target].Name} — {rules.Name}", ["work"] = kindOfWork, ["target"] = rules.Target, ["minutes"] = $"{policy.Now.Emergency.Longest.TotalMinutes:0}" }, $"緊急の特権作業: {rules.Name}");
         if (await confirmation.TakeAsync(work, context, confirmed, operation, by, ct) is not { } proof) return new Outcome.Unconfirmed(operation);
-        return await BeginAsync(work, session, new(null, kindOfWork, rules, reason, "", [], policy.Now.Emergency.Longest, TwoPerson: false, null, may.Person.Name, operation, proof), ct);
+        if (proof.Signature is null) return await RefuseAsync(work, null, by, session, Unsigned, ct);
+        return await BeginAsync(work, session, new(null, kindOfWork, rules, reason, "", [], policy.Now.Emergency.Longest, TwoPerson: false, null, may.Person.Name, operation, proof.Signature), ct);
     }
 
     private async Task<(string, string)?> EmergencyProblemAsync(UnitOfWork work, ValidPerson person, string kindOfWork, Work rules, CancellationToken ct)
@@ -159,9 +143,9 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
         var (now, rules, kind) = (time.GetUtcNow(), what.Rules, policy.Now.KindOf(what.Rules.Target)!);
         var begun = new PrivilegedSession("ps" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(10)), what.Request, what.Work, rules.Target, kind, session.Person, session.Terminal, session.Id, session.Address, what.Reason, what.Ticket, what.Approvers, now, now + what.Length, PrivilegedPolicy.HasAgent(kind) ? "opening" : "open", null, null, null, null, null, [], null, null, null, null, what.TwoPerson ? new(now, null, null, null, []) : null);
         PrivilegedStore.Add(work, begun, session.Card, what.Occurrence);
-        if (what.Proof.Signature is { } signature) PrivilegedStore.Keep(work, begun.Id, what.Operation, signature);
+        PrivilegedStore.Keep(work, begun.Id, what.Operation, what.Signature);
         if (kind == "files" && await files.AddAsync(work, begun.Id, rules.Path, rules.Actions, session.Person, what.Reason, what.Approvers, begun.EndsAt, ct) is { } sentence) return new Outcome.Problem("privileged.not-started", sentence);
-        work.Record(TargetReports.Event(begun, begun.IsEmergency ? "privileged.begin-emergency" : "privileged.start", HistoryOutcome.Done) with { Card = session.Card, Details = TargetReports.Details(begun, ("until", JapaneseTime.Precise(begun.EndsAt)), ("approvers", string.Join(' ', what.Approvers)), ("ticket", what.Ticket), ("why", what.Reason)) }, now);
+        work.Record(TargetReports.Event(begun, begun.IsEmergency ? "privileged.begin-emergency" : "privileged.start", HistoryOutcome.Done) with { Card = session.Card, Details = TargetReports.Details(begun, ("until", JapaneseTime.Precise(begun.EndsAt)), ("approvers", string.Join(' ', what.Approvers)), ("ticket", what.Ticket), ("why", what.Reason)).Concat(ApprovalSignatures.Evidence(what.Operation, what.Signature)).ToDictionary() }, now);
         if (what.TwoPerson) await notices.TellAsync(work, "privileged.witness", "二人作業の立会いを待っています", $"{rules.Name} — {what.Reason}", $"/privileged/{begun.Id}", ct);
         if (begun.IsEmergency) await notices.TellAsync(work, "privileged.review-emergency", "緊急の特権作業が始まりました", $"{what.Name}: {rules.Name} — {what.Reason}", $"/privileged/{begun.Id}", ct);
         await work.CommitAsync(ct);

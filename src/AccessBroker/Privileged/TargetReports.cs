@@ -8,6 +8,7 @@ using AccessBroker.History;
 using AccessBroker.Notices;
 using AccessBroker.People;
 using AccessBroker.Primitives;
+using AccessBroker.Sessions;
 
 namespace AccessBroker.Privileged;
 
@@ -118,13 +119,15 @@ internal sealed class TargetReports(Store store, PrivilegedNotices notices, Wake
     private async Task<JsonObject?> EndedAsync(UnitOfWork work, PrivilegedSession session, JsonElement message, CancellationToken ct)
     {
         var noted = new JsonObject { ["type"] = "noted", ["session"] = session.Id };
-        if (session.EndedAt is not null) return noted;
+        if (session is { EndedAt: not null } and ({ Closed: null } or { LeftOver: not null })) return noted;
         var (reason, left, took, found) = ((session.EndReason == Restarted ? null : session.EndReason) ?? StrictJson.Text(message, "reason") ?? Restarted, message.GetProperty("left").GetInt32(), message.GetProperty("milliseconds").GetDouble(), message.GetProperty("found").EnumerateArray().Select(f => f.GetString()!).Take(200).ToArray());
         await work.ExecuteAsync($"""
-            update privileged.sessions set state = 'ended', end_reason = {reason}, asked_at = coalesce(asked_at, clock_timestamp()), over_at = coalesce(over_at, clock_timestamp()), ended_at = clock_timestamp(), ended_in = coalesce(ended_in, {took}), left_over = {left}, found = {found} where id = {session.Id}
+            update privileged.sessions set state = 'ended', end_reason = {reason}, asked_at = coalesce(asked_at, clock_timestamp()), over_at = coalesce(over_at, clock_timestamp()), ended_at = coalesce(ended_at, clock_timestamp()), ended_in = coalesce(ended_in, {took}), left_over = {left}, found = {found} where id = {session.Id}
             """, ct);
         work.Record(Event(session, "privileged.end", HistoryOutcome.Ended, reason) with { Details = Details(session, ("milliseconds", took.ToString("0.0", CultureInfo.InvariantCulture)), ("left", $"{left}"), ("found", string.Join("; ", found.Take(20)))) }, time.GetUtcNow());
-        work.Notify([session.Person], "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(reason), $"/privileged/{session.Id}", time.GetUtcNow());
+        // After it was closed by hand: what its agent kept is on record all the same, and somebody looks whether it fits.
+        if (session.Closed is not null) await notices.TellAsync(work, FinishSession.ReviewOperation(session), "人が閉じた特権作業の、対象からの知らせが届きました", $"{session.Id} {session.Target}", $"/privileged/{session.Id}", ct);
+        else work.Notify([session.Person], "特権作業が終わりました。結果を書いてください", PrivilegedWords.Reason(reason), $"/privileged/{session.Id}", time.GetUtcNow());
         if (left != 0 || found.Length > 0) await notices.TellAsync(work, "privileged.review", left != 0 ? "特権作業の終了後も残っているものがあります" : "特権作業の終了時に、残されたものを取り除きました", $"{session.Id} {session.Target}", $"/privileged/{session.Id}", ct);
         return noted;
     }
@@ -139,6 +142,8 @@ internal sealed class TargetReports(Store store, PrivilegedNotices notices, Wake
         var former = before.Find(b => b.Number == number - 1).Chain;
         var chain = SHA256.HashData([.. former ?? new byte[32], .. data]);
         var fits = (number == 1 || former is not null) && StrictJson.Text(message, "chain") == Convert.ToHexStringLower(chain);
+        // Somebody has reviewed it without this.
+        if (session is { ReviewedBy: { } reviewer, ReviewedAt: { } reviewed } && !await work.AskAsync(Question.Any($"select from privileged.chunks where session = {session.Id} and at > {reviewed}"), ct)) work.Notify([PersonId.Parse(reviewer)], "確認した特権作業の、記録の続きが届きました", session.Id, $"/privileged/{session.Id}/recording", time.GetUtcNow());
         work.Write($"insert into privileged.chunks (session, number, data, chain, at) values ({session.Id}, {number}, {data}, {chain}, {time.GetUtcNow()})");
         work.Record(Event(session, "privileged.record", fits ? HistoryOutcome.Done : HistoryOutcome.Refused, fits ? "" : "privileged.recording-gap") with { Details = Details(session, ("number", $"{number}"), ("chain", Convert.ToHexStringLower(chain))) }, time.GetUtcNow());
         return noted;
@@ -157,6 +162,9 @@ internal sealed class TargetReports(Store store, PrivilegedNotices notices, Wake
     }
 
     internal static HistoryEvent Event(PrivilegedSession session, string operation, HistoryOutcome outcome, string reason = "") => new(operation, outcome, reason) { Person = session.Person, Terminal = session.Terminal, Session = session.Session, Address = session.Address, Details = Details(session) };
+
+    /// <summary>What somebody did to it, from where they sat.</summary>
+    internal static HistoryEvent Event(PrivilegedSession session, LiveSession by, string operation, HistoryOutcome outcome, string reason = "") => Event(session, operation, outcome, reason) with { Person = by.Person, Terminal = by.Terminal, Session = by.Id, Address = by.Address };
 
     internal static Dictionary<string, string> Details(PrivilegedSession session, params (string Name, string Value)[] more) =>
         new[] { ("privileged", session.Id), ("target", session.Target), ("work", session.Work), ("request", session.Request?.ToString(CultureInfo.InvariantCulture) ?? "emergency") }.Concat(more).GroupBy(m => m.Item1).ToDictionary(m => m.Key, m => m.Last().Item2);

@@ -6,6 +6,7 @@ using AccessBroker.History;
 using AccessBroker.People;
 using AccessBroker.Policies;
 using AccessBroker.Primitives;
+using AccessBroker.Sessions;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
@@ -61,7 +62,7 @@ internal sealed class WatchModel(Store store, Permissions permissions, TwoPerson
     {
         if (await OnGetAsync(id, ct) is not PageResult) return NotFound();
         if (Session.Second?.Present != PersonId.Of(User)) return Forbid();
-        await director.EndAsync([Session], "privileged.revoked", PersonId.Of(User));
+        await director.EndAsync([Session], "privileged.revoked", LiveSession.Of(HttpContext));
         return Redirect($"/privileged/{id}");
     }
 }

@@ -18,7 +18,7 @@ public sealed class EmergencyTests(PrivilegedCity broker) : IClassFixture<Privil
     public async ValueTask DisposeAsync()
     {
         // No agent says the last word of what was put on the host here.
-        await broker.SqlAsync("delete from privileged.sessions where kind = 'ssh'; delete from privileged.agents");
+        await broker.SqlAsync("delete from privileged.signatures where session in (select id from privileged.sessions where kind = 'ssh'); delete from privileged.sessions where kind = 'ssh'; delete from privileged.agents");
         await broker.ClearPrivilegedAsync();
     }
 
@@ -114,46 +114,61 @@ public sealed class EmergencyTests(PrivilegedCity broker) : IClassFixture<Privil
         }
     }
 
-    /// <summary>A machine that will never be back: somebody else makes sure and says how. Before that nobody may, and nobody for their own work.</summary>
+    /// <summary>A machine that will never be back: somebody who had no part in the work makes sure and says how. Why it ended stays, and what its agent says later is taken all the same.</summary>
     [Fact, Trait("Requirement", "PRV-02")]
     public async Task Work_on_a_machine_that_is_gone_is_closed_by_somebody_else()
     {
         using var me = await AdminAsync();
-        var session = await AddAsync("ending", "5 minutes 10 seconds", place: "'{}'");
-        var young = await AddAsync("open", "4 minutes", place: "'{}'");
+        var session = await AddAsync("ending", "5 minutes 10 seconds");
+        var young = await AddAsync("open", "4 minutes");
         const string proof = "電源を切り、記憶装置を取り外したことを確かめた。";
         async Task<HttpStatusCode> CloseAsync(ConsoleBrowser who, string which, string text = proof) => (await who.PostAsync($"/privileged/{which}?handler=close", ("Text", text))).Status;
         Assert.Equal(HttpStatusCode.Forbidden, await CloseAsync(me, session));
         using var boss = await OtherAsync("boss");
         Assert.Equal(HttpStatusCode.Forbidden, await CloseAsync(boss, young));
+        // Whoever worked in it or approved it has a part in it.
+        foreach (var part in (string[])["person = 'p-8001'", "approvers = array['p-8001']"])
+        {
+            var own = await AddAsync("ending", "1 hour");
+            await broker.SqlAsync($"update privileged.sessions set {part} where id = '{own}'");
+            Assert.Equal(HttpStatusCode.Forbidden, await CloseAsync(boss, own));
+        }
         Assert.Equal(HttpStatusCode.UnprocessableEntity, await CloseAsync(boss, session, "短い"));
         await broker.SqlAsync("insert into privileged.agents (target, certificate, enrolled_at, expires_at, seen_at) values ('app', sha256(''), now(), now() + interval '1 day', now() + interval '1 second')");
         Assert.Equal(HttpStatusCode.UnprocessableEntity, await CloseAsync(boss, session));
         await broker.SqlAsync("update privileged.agents set seen_at = now() - interval '11 seconds'");
         Assert.Equal(HttpStatusCode.OK, await CloseAsync(boss, session));
-        Assert.Equal([$"ended|privileged.closed-by-hand|{proof}"], await broker.SqlAsync($"select state, end_reason, array_to_string(found, '') from privileged.sessions where id = '{session}'"));
-        Assert.Equal("ended privileged.closed-by-hand p-8001 t-01", await broker.LastEventAsync("privileged.end"));
+        Assert.Equal([$"ended|privileged.emergency-stop|p-8001|{proof}|"], await broker.SqlAsync($"select state, end_reason, closed_by, closed_note, left_over from privileged.sessions where id = '{session}'"));
+        Assert.Equal("ended privileged.emergency-stop p-8001 t-02", await broker.LastEventAsync("privileged.close"));
+        Assert.Equal(HttpStatusCode.UnprocessableEntity, await CloseAsync(boss, session));
         Assert.Contains("結果を記録しました", (await me.PostAsync($"/privileged/{session}?handler=result", ("Text", "途中で機器が壊れ、作業は終わらなかった。"))).Page, StringComparison.Ordinal);
+        Assert.Contains("閉じた人", (await boss.PostAsync($"/privileged/{session}?handler=review", ("Text", "確かめた"), ("Concern", "false"))).Page, StringComparison.Ordinal);
     }
 
-    /// <summary>What its target never opened asks for no result and no review, and is no emergency that blocks the next.</summary>
+    /// <summary>What its target never opened, because it is attached nowhere, is over by itself, asks for no result and no review, and is no emergency that blocks the next.</summary>
     [Fact, Trait("Requirement", "PRV-13")]
     public async Task An_emergency_that_never_began_blocks_nothing()
     {
         using var me = await AdminAsync();
-        var never = await AddAsync("ended", "1 minute", place: "null");
+        var begun = await BeginAsync(me, "maintain");
+        var never = begun.To!["/privileged/".Length..];
+        Assert.Equal(["opening"], await broker.SqlAsync($"select state from privileged.sessions where id = '{never}'"));
+        await broker.SqlAsync($"update privileged.sessions set started_at = now() - interval '19 seconds' where id = '{never}'");
+        await broker.StateAsync(never, "ended");
+        Assert.Equal(["privileged.not-opened"], await broker.SqlAsync($"select end_reason from privileged.sessions where id = '{never}'"));
         Assert.DoesNotContain("行ったことと、その結果", (await me.GetAsync($"/privileged/{never}")).Page, StringComparison.Ordinal);
-        Assert.DoesNotContain(never, (await me.GetAsync("/")).Page, StringComparison.Ordinal);
+        Assert.DoesNotContain("特権作業の結果の記入", (await me.GetAsync("/")).Page, StringComparison.Ordinal);
+        Assert.NotEmpty(await broker.SqlAsync($"select 1 from notices.notices where url = '/privileged/{never}' and subject = '特権作業を始められませんでした'"));
         Assert.StartsWith("/privileged/ps", (await BeginAsync(me)).To, StringComparison.Ordinal);
     }
 
     /// <summary>A session on the host that has no agent here, whose limit was so long ago.</summary>
-    private async Task<string> AddAsync(string state, string ago, string place)
+    private async Task<string> AddAsync(string state, string ago)
     {
         var id = $"ps{Guid.NewGuid():N}"[..22];
         await broker.SqlAsync($"""
-            insert into privileged.sessions (id, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, place, ended_at, end_reason)
-            select '{id}', 'maintain', 'app', 'ssh', s.person, s.card, s.terminal, s.id, s.address, 'x', '', '{'{'}{'}'}', now() - interval '1 hour', now() - interval '{ago}', '{state}', {place}, case when '{state}' = 'ended' then now() end, case when '{state}' = 'ended' then 'privileged.target-full' end from sessions.sessions s where s.person = 'p-9001' and s.ended_at is null
+            insert into privileged.sessions (id, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, place, end_reason)
+            select '{id}', 'maintain', 'app', 'ssh', s.person, s.card, s.terminal, s.id, s.address, 'x', '', '{'{'}{'}'}', now() - interval '1 hour', now() - interval '{ago}', '{state}', '{'{'}{'}'}', case when '{state}' = 'ending' then 'privileged.emergency-stop' end from sessions.sessions s where s.person = 'p-9001' and s.ended_at is null
             """);
         return id;
     }

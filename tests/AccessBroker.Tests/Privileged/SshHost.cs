@@ -83,7 +83,7 @@ internal sealed class SshHost(PrivilegedCity broker, string target, int accounts
     internal Task AttachedAsync() => Eventually.TrueAsync(async () => !_agent!.HasExited ? await broker.SqlAsync($"select count(*) from privileged.agents where target = '{target}' and revoked_at is null and seen_at > clock_timestamp() - interval '2 seconds'") is ["1"] : throw new InvalidOperationException(Log), $"the agent is attached: {Log}", 20);
 
     /// <summary>kill -9, or any other signal.</summary>
-    internal Task SignalAsync(string signal) => Place.RunAsync("kill", [$"-{signal}", $"{_agent!.Id}"]);
+    internal Task SignalAsync(string signal) => Place.RunAsync("kill", [$"-{signal}", $"{_agent!.Id}"], mayFail: signal == "TERM");
 
     internal Task EndedAsync() => _agent!.WaitForExitAsync();
 
@@ -119,6 +119,8 @@ internal sealed class SshHost(PrivilegedCity broker, string target, int accounts
         // Groups of an agent that will never be back.
         var mount = File.ReadLines("/proc/mounts").Select(l => l.Split(' ')).FirstOrDefault(f => f[2] == "cgroup2")?[1];
         var group = Path.Combine(mount ?? "", $"accessbroker-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(AgentData)))[..8]}");
-        if (mount is not null && Directory.Exists(group)) foreach (var inner in Directory.GetDirectories(group, "*", SearchOption.AllDirectories).Append(group).OrderByDescending(d => d.Length)) Directory.Delete(inner);
+        if (mount is not null && Directory.Exists(group)) foreach (var inner in Directory.GetDirectories(group, "*", SearchOption.AllDirectories).Append(group).OrderByDescending(d => d.Length))
+            try { Directory.Delete(inner); }
+            catch (IOException) { /* something of root's is still leaving it */ }
     }
 }
