@@ -11,29 +11,6 @@ namespace AccessBroker.TargetAgent;
 /// </summary>
 internal sealed class SessionBook(ITarget target, string directory, TimeProvider time, Action<JsonObject> report) : IDisposable
 {
-    private sealed class Live(string id, long deadline, long ends, TimeSpan idle, Queue<TimeSpan> warnings)
-    {
-        internal string Id => id;
-        internal TimeSpan Idle => idle;
-        internal (string Person, string Work) About { get; init; }
-        internal Queue<TimeSpan> Warnings => warnings;
-        internal long Deadline { get; set; } = deadline;
-        /// <summary>The broker's name for the end, ms: a later one moves the deadline by the difference, whatever any clock says.</summary>
-        internal long Ends { get; set; } = ends;
-        internal long LastUse { get; set; }
-        /// <summary>When the broker was last known to be there must not be longer ago. Zero: it need not be.</summary>
-        internal TimeSpan CutOff { get; init; }
-        /// <summary>It stands still unless a second person watches.</summary>
-        internal bool TwoPerson { get; init; }
-        /// <summary>Somebody watches until then.</summary>
-        internal long Watched;
-        /// <summary>It stands still.</summary>
-        internal bool Held { get; set; }
-        /// <summary>Why it ends; null: it does not. Whoever sets it first ends it.</summary>
-        internal string? Reason { get; set; }
-        internal Task<JsonObject>? Opened { get; set; }
-    }
-
     /// <summary>Ours: 5 ms for each of those that end together.</summary>
     private static readonly TimeSpan Again = TimeSpan.FromMilliseconds(200), PerTidying = TimeSpan.FromMilliseconds(5);
     /// <summary>Ours: what would end 5 ms later ends together with what is due. One after the other, each would wait for the dying of those before it.</summary>

@@ -19,7 +19,10 @@ internal sealed partial class NetworkEnd : IDisposable
 
     private NetworkEnd(SafeFileHandle process, int number) => (_process, _number) = (process, number);
 
-    /// <summary>The TCP connection that sshd's privileged half serves; null: it has none, or it may not be had.</summary>
+    /// <summary>The TCP connection that sshd's privileged half serves for this account; null: the process is not that, it has none, or it may not be had.</summary>
+    internal static NetworkEnd? Of(int process, Account account) => IsMonitor(process, account) ? Of(process) : null;
+
+    /// <summary>The TCP connection of a process; null: it has none, or it may not be had.</summary>
     internal static NetworkEnd? Of(int process)
     {
         var handle = new SafeFileHandle(syscall(PidfdOpen, process, 0, 0), ownsHandle: true);
@@ -32,6 +35,13 @@ internal sealed partial class NetworkEnd : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException) { /* it has just ended */ }
         handle.Dispose();
         return null;
+    }
+
+    /// <summary>sshd's own half of a connection, root's: nothing of the operator's is in it. It names itself after its account: "sshd-session: NAME [priv]", before OpenSSH 9.8 "sshd: NAME [priv]".</summary>
+    private static bool IsMonitor(int pid, Account account)
+    {
+        try { return Accounts.UidOf(pid) == 0 && File.ReadAllText($"/proc/{pid}/cmdline").TrimEnd('\0', ' ') is var title && title.StartsWith("sshd", StringComparison.Ordinal) && title.EndsWith($": {account.Name} [priv]", StringComparison.Ordinal); }
+        catch (IOException) { return false; }
     }
 
     private static bool IsNetwork(SafeFileHandle process, int number)

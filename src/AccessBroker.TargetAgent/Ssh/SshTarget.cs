@@ -88,19 +88,12 @@ internal sealed class SshTarget(SshOptions options, string name) : ITarget, IDis
         }
         // Who is in the session's group stays where they are: what a shell runs does not get out of it by knocking here.
         foreach (var mine in connection.Where(c => !IsOf(c, room))) room.Group?.Door.Add(mine);
-        var end = IsMonitor(pid, room.Account) ? NetworkEnd.Of(pid) : null;
+        var end = NetworkEnd.Of(pid, room.Account);
         if (!room.Over) return new(room, end);
         // It has ended meanwhile.
         end?.Dispose();
         Interlocked.Decrement(ref room.Connections);
         return null;
-    }
-
-    /// <summary>sshd's own half of a connection, root's: nothing of the operator's is in it. It names itself after its account: "sshd-session: NAME [priv]", before OpenSSH 9.8 "sshd: NAME [priv]".</summary>
-    private static bool IsMonitor(int pid, Account account)
-    {
-        try { return Accounts.UidOf(pid) == 0 && File.ReadAllText($"/proc/{pid}/cmdline").TrimEnd('\0', ' ') is var title && title.StartsWith("sshd", StringComparison.Ordinal) && title.EndsWith($": {account.Name} [priv]", StringComparison.Ordinal); }
-        catch (IOException) { return false; }
     }
 
     internal static void Leave(Entry entry, Stream stream)

@@ -52,7 +52,11 @@ public sealed record ConfirmedProof(OperationSignature? Signature);
 public interface IConfirmation
 {
     /// <summary>Begins; the path of the page where the person proves themselves, and which leads back to <paramref name="returnPath"/> with <c>confirmed=</c> the proof's id.</summary>
-    Task<string> AskAsync(HttpContext context, ConfirmedOperation operation, string returnPath, CancellationToken ct);
+    /// <param name="draft">What the person has typed there, kept until they are back: addresses stay in histories. Null: nothing.</param>
+    Task<string> AskAsync(HttpContext context, ConfirmedOperation operation, string returnPath, CancellationToken ct, string? draft = null);
+
+    /// <summary>What was typed before this proof was asked for, at this browser. Null: nothing.</summary>
+    Task<string?> DraftAsync(HttpContext context, string? id, CancellationToken ct);
 
     /// <summary>Uses a proof up, in the caller's unit of work. Null: unknown, another operation, another person, used, or older than 5 min (ours).</summary>
     Task<ConfirmedProof?> TakeAsync(UnitOfWork work, HttpContext context, string? id, ConfirmedOperation operation, PersonId person, CancellationToken ct);

@@ -19,7 +19,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
     [BindProperty, StringLength(64)] public string? Step { get; set; }
     /// <summary>The proof for the act that comes next; from the query after the sign-in for it.</summary>
     [BindProperty(SupportsGet = true), StringLength(100)] public string? Confirmed { get; set; }
-    [BindProperty(SupportsGet = true), StringLength(1000)] public string? Note { get; set; }
+    [BindProperty, StringLength(1000)] public string? Note { get; set; }
     [BindProperty, StringLength(1000)] public string? Unavoidable { get; set; }
 
     public Request Subject { get; private set; } = null!;
@@ -49,6 +49,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
 
     public async Task<IActionResult> OnGetAsync(long id, CancellationToken ct)
     {
+        Note ??= await confirmation.DraftAsync(HttpContext, Confirmed, ct);
         if (Confirmed is not null) (Succeeded, Message) = (true, "本人を確かめました。5分以内に、下のボタンで承認してください。");
         if (Request.Query.ContainsKey("filed")) (Succeeded, Message) = (true, "申請を受け付けました。次に処理する人に知らせました。");
         return await LoadAsync(id, ct) ?? Page();
@@ -77,7 +78,7 @@ internal sealed class ShowRequestModel(Store store, RequestDesk desk, ApprovalLa
         {
             case RequestDesk.Outcome.NotFound: return NotFound();
             case RequestDesk.Outcome.NotPermitted: return Forbid();
-            case RequestDesk.Outcome.Unconfirmed unconfirmed: return Redirect(await confirmation.AskAsync(HttpContext, unconfirmed.Operation, $"/requests/{id}{(Note is { Length: > 0 } ? $"?note={Uri.EscapeDataString(Note)}" : "")}", ct));
+            case RequestDesk.Outcome.Unconfirmed unconfirmed: return Redirect(await confirmation.AskAsync(HttpContext, unconfirmed.Operation, $"/requests/{id}", ct, Note));
             case RequestDesk.Outcome.Done: (Succeeded, Message) = (true, act switch { "approve" => "承認しました。", "execute" => "実施しました。", "refuse" => "認めないことにしました。", _ => "取り下げました。" }); break;
             case RequestDesk.Outcome.Closed: (Message, Response.StatusCode) = ("この申請は、すでに処理されたか、この操作ができない状態です。", StatusCodes.Status409Conflict); break;
             case RequestDesk.Outcome.Problem problem: (Message, Response.StatusCode) = (problem.Sentence, StatusCodes.Status422UnprocessableEntity); break;

@@ -16,13 +16,16 @@ internal sealed class EmergencyModel(Permissions permissions, StartSession start
 {
     [BindProperty(SupportsGet = true), StringLength(100)] public string? Confirmed { get; set; }
     [BindProperty(SupportsGet = true), StringLength(64)] public string? Work { get; set; }
-    [BindProperty(SupportsGet = true), StringLength(400)] public string? Reason { get; set; }
+    [BindProperty, StringLength(400)] public string? Reason { get; set; }
     public IReadOnlyList<KeyValuePair<string, Work>> Offered { get; private set; } = [];
     public double Minutes => policy.Now.Emergency.Longest.TotalMinutes;
     public string? Message { get; private set; }
 
-    public async Task OnGetAsync(CancellationToken ct) =>
+    public async Task OnGetAsync(CancellationToken ct)
+    {
+        Reason ??= await confirmation.DraftAsync(HttpContext, Confirmed, ct);
         Offered = (await permissions.OfAsync(User, ct)).Person is { IsContractor: false } person ? [.. policy.Now.Work.Where(w => w.Value.Emergency && person.Roles.Any(w.Value.Requesters.Contains))] : [];
+    }
 
     public async Task<IActionResult> OnPostAsync(CancellationToken ct)
     {
@@ -31,7 +34,7 @@ internal sealed class EmergencyModel(Permissions permissions, StartSession start
             switch (await start.EmergencyAsync(HttpContext, Work ?? "", reason, Confirmed, ct))
             {
                 case StartSession.Outcome.Started started: return Redirect($"/privileged/{started.Session}");
-                case StartSession.Outcome.Unconfirmed unconfirmed: return Redirect(await confirmation.AskAsync(HttpContext, unconfirmed.Operation, $"/privileged/emergency?work={Uri.EscapeDataString(Work ?? "")}&reason={Uri.EscapeDataString(reason)}", ct));
+                case StartSession.Outcome.Unconfirmed unconfirmed: return Redirect(await confirmation.AskAsync(HttpContext, unconfirmed.Operation, $"/privileged/emergency?work={Uri.EscapeDataString(Work ?? "")}", ct, reason));
                 case StartSession.Outcome.NotPermitted: return Forbid();
                 case StartSession.Outcome.Problem problem: (Message, Response.StatusCode) = (problem.Sentence, StatusCodes.Status422UnprocessableEntity); break;
             }

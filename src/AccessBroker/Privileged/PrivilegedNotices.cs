@@ -27,6 +27,8 @@ internal static class PrivilegedWords
         "privileged.no-witness" => "立会人がいないままだったため、終わりました。",
         "privileged.cut-off" => "対象の機器から AccessBroker へ届かなくなったため、終わりました。",
         "privileged.agent-restarted" or "privileged.agent-stopped" => "対象の機器のエージェントが止まったため、終わりました。",
+        "privileged.recording-failed" => "記録できなくなったため、終わりました。",
+        "privileged.policy-changed" => "方針が変わったため、終わりました。",
         "privileged.target-full" => "対象の機器で、同時に使える数を超えています。",
         "privileged.target-failed" => "対象の機器で準備ができませんでした。",
         "privileged.role-too-wide" => "方針にあるデータベースの役割の権限が広すぎます。",

@@ -17,7 +17,7 @@ public sealed class PrivilegedInBrowserTests(PrivilegedInBrowserTests.City broke
         }
     }
 
-    private const string Open = "ps00000000000000000001", Ended = "ps00000000000000000002", Two = "ps00000000000000000003";
+    private const string Open = "ps00000000000000000001", Ended = "ps00000000000000000002", Two = "ps00000000000000000003", Gone = "ps00000000000000000004", Closed = "ps00000000000000000005";
 
     private async Task PlantAsync()
     {
@@ -32,6 +32,9 @@ public sealed class PrivilegedInBrowserTests(PrivilegedInBrowserTests.City broke
                 ('{{Ended}}', 9003, 'maintain', 'app', 'ssh', 'p-9001', 'x', 't-01', 'x', '127.0.0.1', '処理の停止の調査', '', '{p-8001}', now() - interval '2 hours', now() - interval '1 hour', 'ended', now(), '{}', 'privileged.limit', now(), 41, 0, now(), '{file /tmp/x}');
             insert into privileged.sessions (id, request, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, opened_at, place, two_person, held_at) values
                 ('{{Two}}', 9004, 'maintain', 'app', 'ssh', 'p-9001', 'x', 't-01', 'x', '127.0.0.1', '設定の変更', '', '{p-8001}', now(), now() + interval '25 minutes', 'open', now(), '{}', true, null);
+            insert into privileged.sessions (id, request, work, target, kind, person, card, terminal, session, address, reason, ticket, approvers, started_at, ends_at, state, opened_at, place, end_reason, ended_at, closed_by, closed_note) values
+                ('{{Gone}}', 9006, 'maintain', 'app', 'ssh', 'p-9001', 'x', 't-01', 'x', '127.0.0.1', '機器の故障', '', '{p-9002}', now() - interval '1 hour', now() - interval '10 minutes', 'ending', now(), '{}', 'privileged.session-over', null, null, null),
+                ('{{Closed}}', 9007, 'maintain', 'app', 'ssh', 'p-9001', 'x', 't-01', 'x', '127.0.0.1', '機器の故障', '', '{p-8001}', now() - interval '1 hour', now() - interval '10 minutes', 'ended', now(), '{}', 'privileged.session-over', now(), 'p-9002', '電源を切り、記憶装置を取り外したことを確かめた。');
             insert into privileged.rights_reports values ('app', now());
             insert into privileged.rights (target, line, found_at, accepted_by, accepted_at, note, gone_at) values ('app', 'uid 0: root', now(), 'p-8001', now(), '構築時に確かめた', null), ('app', 'group sudo: shiken', now(), null, null, null, null), ('app', 'file /etc/sudoers.d/x: sha256 0123456789abcdef', now(), 'p-8001', now(), '旧手順', now());
             insert into privileged.exceptions values (9005, 'maintain', 'two-person', '夜間に二人そろわない', '翌朝に記録を見る', now() + interval '10 days', 'p-9002', 'p-8002', now());
@@ -47,7 +50,7 @@ public sealed class PrivilegedInBrowserTests(PrivilegedInBrowserTests.City broke
         var terminal = await broker.TerminalAsync();
         foreach (var (card, pages) in ((string, (string Path, string Name)[])[])
             [("admin", [("/privileged", "board"), ("/requests/new/privileged.session", "ask"), ("/privileged/start/9002", "start"), ($"/privileged/{Open}", "open"), ($"/privileged/{Ended}", "ended"), ($"/privileged/{Ended}/recording", "recording"), ("/privileged/emergency", "emergency")]),
-             ("boss", [("/privileged", "board-chief"), ("/requests/9001", "approve"), ("/privileged/rights", "rights"), ($"/privileged/{Two}", "two"), ($"/privileged/{Two}/watch", "join")])])
+             ("boss", [("/privileged", "board-chief"), ("/requests/9001", "approve"), ("/privileged/rights", "rights"), ($"/privileged/{Two}", "two"), ($"/privileged/{Gone}", "gone"), ($"/privileged/{Closed}", "closed"), ($"/privileged/{Two}/watch", "join")])])
         {
             await terminal.RemoveAsync();
             await terminal.InsertAsync(card);

@@ -40,7 +40,13 @@ public sealed class EmergencyTests(PrivilegedCity broker) : IClassFixture<Privil
         using var me = await AdminAsync();
         Assert.Equal(HttpStatusCode.UnprocessableEntity, (await me.PostAsync("/privileged/emergency", ("Work", "urgent"), ("Reason", "急ぐ"))).Status);
         Assert.Contains("承認なしには", (await BeginAsync(me, "repair")).Page, StringComparison.Ordinal);
-        var begun = await BeginAsync(me);
+        // What was typed is there again afterwards, and in no address.
+        var asked = await me.PostAsync("/privileged/emergency", Form("urgent"));
+        var proof = await me.ConfirmAsync(asked.To);
+        var again = await me.GetAsync($"/privileged/emergency?work=urgent&confirmed={proof}");
+        Assert.Contains("住民票の発行が止まっており待てない</textarea>", again.Page, StringComparison.Ordinal);
+        Assert.Equal([$"/privileged/emergency?work=urgent&confirmed={proof}"], await broker.SqlAsync($"select return_path from sign_in.transactions where id = '{proof}'"));
+        var begun = await me.PostAsync("/privileged/emergency", [.. Form("urgent"), ("Confirmed", proof)]);
         Assert.True(begun.To?.StartsWith("/privileged/ps", StringComparison.Ordinal) == true, ConsoleBrowser.Notice(begun.Page));
         var session = begun.To!["/privileged/".Length..];
         Assert.Equal(["30"], await broker.SqlAsync($"select round(extract(epoch from ends_at - started_at) / 60) from privileged.sessions where id = '{session}'"));
