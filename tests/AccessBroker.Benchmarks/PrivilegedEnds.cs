@@ -201,8 +201,11 @@ internal static class PrivilegedEnds
     /// <summary>How long after the cause the deciding node knew: by its own record, on this machine's clock.</summary>
     private static async Task<TimeSpan> DecidedAfterAsync(City city, long began)
     {
-        var cause = Clock.At(began);
-        var decided = DateTimeOffset.Parse((await city.SqlAsync($"select to_char(min(asked_at) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ') from privileged.sessions where asked_at >= '{cause.AddSeconds(-1):O}'"))[0], CultureInfo.InvariantCulture);
+        var (cause, said) = (Clock.At(began), "");
+        // An end waits for no record: it may come before.
+        for (var since = Stopwatch.StartNew(); said.Length == 0 && since.Elapsed.TotalSeconds < 10; await Task.Delay(20))
+            said = (await city.SqlAsync($"select to_char(min(asked_at) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ') from privileged.sessions where asked_at >= '{cause.AddSeconds(-1):O}'"))[0];
+        var decided = DateTimeOffset.Parse(said, CultureInfo.InvariantCulture);
         return decided - cause is { Ticks: >= 0 } later ? later : throw new InvalidOperationException("decided before its cause");
     }
 
