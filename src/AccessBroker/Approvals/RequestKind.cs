@@ -94,6 +94,8 @@ public abstract class RequestKind
     public virtual bool RequesterMayExecute => false;
     /// <summary>What carrying it out is: an act of office, or the requester's own work. Default: <see cref="Act.Execute"/>.</summary>
     public virtual Act CarriedOutAs => Act.Execute;
+    /// <summary>By when what is approved must be carried out, where that is not the request's own day; null: it is.</summary>
+    public virtual DateTimeOffset? ExecuteBy(Request request) => null;
     /// <summary>When it is to be done at the latest, where the request itself says so; null: as the policy says for all.</summary>
     public virtual DateTimeOffset? DueAt(IReadOnlyDictionary<string, string> fields) => null;
     /// <summary>Fields that <see cref="CompleteAsync"/> adds and people are to read: names and labels. Default: none.</summary>

@@ -16,7 +16,7 @@ internal sealed class RequestTasks(RequestDesk desk, TimeProvider time) : ITaskS
         var names = await work.AskAsync(PeopleRegister.Names(pending.Answer.Select(r => r.Subject?.Value ?? r.RequestedBy.Value), time.GetUtcNow()), ct);
         foreach (var request in pending.Answer)
             if (desk.Kind(request.Kind) is { } kind && await NextAsync(desk, work, kind, request, may, ct) is { } what)
-                tasks.Add(new(what, $"{kind.Title} {request.Id}: {names.GetValueOrDefault(request.Subject?.Value ?? request.RequestedBy.Value, "")} {request["terminal"]} — {request.Reason}", $"/requests/{request.Id}", request.DueAt));
+                tasks.Add(new(what, $"{kind.Title} {request.Id}: {names.GetValueOrDefault(request.Subject?.Value ?? request.RequestedBy.Value, "")} {request["terminal"]} — {request.Reason}", $"/requests/{request.Id}", (request.State == "approved" ? kind.ExecuteBy(request) : null) ?? request.DueAt));
         if (may.Allows("approvals.review"))
             tasks.AddRange(exceptions.Answer.Where(e => !e.InvolvedPeople.Contains(may.Person!.Id.Value)).Select(e => new WaitingTask("例外の事後確認", $"{e.About}: {e.Reason}", $"/reviews#exception-{e.Id}", e.ReviewBy)));
         return tasks;

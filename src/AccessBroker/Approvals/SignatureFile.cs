@@ -54,6 +54,7 @@ public static class SignatureFile
         # 承認の署名を確かめます: sh verify.sh operator-card-ca.pem
         # この手順はどの申請でも同じです。CA証明書と同じく、別に保管した写しを使ってください。OpenSSL 3 が必要です。
         set -eu
+        [ $# != 1 ] || [ -f "$1" ] || echo "ファイルがありません: $1" >&2
         [ $# = 1 ] && [ -f "$1" ] || { echo "使い方: sh verify.sh operator-card-ca.pem(操作識別カードの認証局の証明書。別に受け取った写し)" >&2; exit 2; }
         ca=$(realpath "$1")
         cd "$(dirname "$0")"

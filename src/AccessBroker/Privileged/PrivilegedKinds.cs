@@ -129,6 +129,21 @@ internal sealed class SessionKind(Active<PrivilegedPolicy> policy, Permissions p
 
     public override Task<string?> ExecuteAsync(UnitOfWork work, Request request, PersonId by, string note, CancellationToken ct) => Task.FromResult<string?>(null);
 
+    public override DateTimeOffset? ExecuteBy(Request request) => StartBy(policy.Now, request);
+
+    /// <summary>
+    /// Three clocks: how long approvals are waited for, by when it must begin, how long it lasts from there. The second one runs from when it could begin: the
+    /// last approval, the agreed start, or the next opening of its hours, whichever is latest. Null: nobody has approved yet.
+    /// </summary>
+    internal static DateTimeOffset? StartBy(PrivilegedPolicy policy, Request request)
+    {
+        if (Until(request.Fields) is { } until) return JapaneseTime.EndOf(until);
+        if (request.Decisions.Where(d => d.Step.StartsWith("approve-", StringComparison.Ordinal)).Select(d => (DateTimeOffset?)d.At).Max() is not { } from) return null;
+        if (Start(request.Fields) is { } agreed && agreed > from) from = agreed;
+        if (policy.Work.GetValueOrDefault(request["work"]) is { } rules && Length(request.Fields) is { } length && rules.IsOutsideHours(from, length) && rules.Windows.Select(w => w.NextOpening(from, length)).Min() is { } opening) from = opening;
+        return from + policy.StartWithin;
+    }
+
     /// <summary>1 minute or more; null: nothing of the kind.</summary>
     internal static TimeSpan? Length(IReadOnlyDictionary<string, string> fields) => int.TryParse(fields.GetValueOrDefault("minutes"), NumberStyles.None, CultureInfo.InvariantCulture, out var minutes) && minutes is >= 1 and <= 720 ? TimeSpan.FromMinutes(minutes) : null;
 

@@ -57,9 +57,8 @@ internal sealed class StartSession(Store store, RequestDesk desk, Permissions pe
 
     private static string NextInWords(Work rules, DateTimeOffset now, TimeSpan length) => rules.Windows.Select(w => w.NextOpening(now, length)).Min() is { } next ? $"次は {JapaneseTime.InWords(next)} からです。" : "";
 
-    /// <summary>Three clocks: how long approvals are waited for, by when it must begin, how long it lasts from there.</summary>
-    internal DateTimeOffset? StartBy(Request request) => SessionKind.Until(request.Fields) is { } until ? JapaneseTime.EndOf(until) : request.Decisions.Where(d => d.Step.StartsWith("approve-", StringComparison.Ordinal)).Select(d => (DateTimeOffset?)d.At).Max() is { } approved
-        ? (SessionKind.Start(request.Fields) is { } agreed && agreed > approved ? agreed : approved) + policy.Now.StartWithin : null;
+    /// <inheritdoc cref="SessionKind.StartBy"/>
+    internal DateTimeOffset? StartBy(Request request) => SessionKind.StartBy(policy.Now, request);
 
     internal ConfirmedOperation Operation(Request request) => ConfirmedOperation.Of(desk.Kind(request.Kind)!, request, "start", $"特権作業の開始 申請 {request.Id}");
 

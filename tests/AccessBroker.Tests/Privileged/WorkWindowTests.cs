@@ -39,6 +39,19 @@ public sealed class WorkWindowTests
         Assert.True(next is null || windows.Any(w => w.DayOf(next.Value, next.Value.AddMinutes(minutes)) is not null));
     }
 
+    /// <summary>Approved in the evening for work of the day: the time to begin it runs from its opening, not from the approval.</summary>
+    [Theory, Trait("Requirement", "PRV-02")]
+    [InlineData("2026-11-24T22:05", "2026-11-25T16:00"), InlineData("2026-11-24T10:00", "2026-11-24T18:00"), InlineData("2026-11-24T21:45", "2026-11-25T16:00")]
+    public void An_approval_outside_the_hours_can_be_used(string approved, string by)
+    {
+        static DateTimeOffset At(string local) => DateTimeOffset.Parse(local + "+09:00", System.Globalization.CultureInfo.InvariantCulture);
+        var policy = AccessBroker.Policies.PolicyFiles.Parse<PrivilegedPolicy>("x", PrivilegedCity.Policy.Replace("approvals: 1, longest: 1h, idle: 15m, hours: \"\", emergency: true", "approvals: 1, longest: 1h, idle: 15m, hours: \"08:00-22:00\", emergency: true", StringComparison.Ordinal));
+        var fields = new Dictionary<string, string> { ["work"] = "maintain", ["minutes"] = "30" };
+        var request = new AccessBroker.Approvals.Request(1, "privileged.session", fields, "x", Primitives.PersonId.Parse("p-1"), At(approved), At(approved).AddDays(3), "approved", null, [new("approve-1", "p-2", At(approved), "", null)]);
+        Assert.Equal(At(by), SessionKind.StartBy(policy, request));
+        Assert.Null(SessionKind.StartBy(policy, request with { Decisions = [] }));
+    }
+
     [Theory]
     [InlineData("8:30-17:15"), InlineData("17:15-08:30"), InlineData("holidays 08:00-10:00"), InlineData("6th-sun 08:00-10:00"), InlineData("22:00-31:00"), InlineData("22:00-30:01"), InlineData("13-01..13-02 08:00-10:00"), InlineData("08:00-10:00 ;x"), InlineData("08:00-08:00")]
     public void What_is_no_window_is_refused(string hours) => Assert.Null(WorkWindow.ParseAll(hours));
