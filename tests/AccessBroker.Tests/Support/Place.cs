@@ -38,10 +38,21 @@ public sealed class Place : IDisposable
 
     public static int FreePort(string address = "127.0.0.1")
     {
-        using var listener = new TcpListener(IPAddress.Parse(address), 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            // Below those that connections are made from (32768 and up): nobody takes it before it is listened on. Each is given once.
+            var port = 20_000 + (Interlocked.Increment(ref _port) % 12_000);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Parse(address), port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException) { /* somebody listens there */ }
+        }
     }
+
+    private static int _port = Environment.ProcessId % 12_000;
 
     public void Dispose() { }
 }
