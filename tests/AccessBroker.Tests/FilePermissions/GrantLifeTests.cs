@@ -243,8 +243,9 @@ public sealed class GrantLifeTests(GrantLifeTests.City broker) : IClassFixture<G
         Assert.Equal(["True|True"], await MayAsync("now() - interval '1 day'"));
         Assert.Equal(["False|False"], await MayAsync("now() - interval '5 days'"));
         using var chief = await ConsoleBrowser.SignInAsync(broker, _terminal, "boss");
-        var yesterday = DateTimeOffset.UtcNow.AddHours(9).AddDays(-1).ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
-        var page = (await chief.GetAsync($"/files?on={yesterday}&path=" + Uri.EscapeDataString("/昨日/a"))).Page;
+        // A day is judged by its last second, and the right ended an hour ago: just after midnight that is not yet after yesterday.
+        var before = DateTimeOffset.UtcNow.AddHours(9).AddDays(-2).ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
+        var page = (await chief.GetAsync($"/files?on={before}&path=" + Uri.EscapeDataString("/昨日/a"))).Page;
         Assert.Contains("試験 一子", page, StringComparison.Ordinal);
         Assert.Contains("使える人・場所はありません", (await chief.GetAsync("/files?path=" + Uri.EscapeDataString("/昨日/a"))).Page, StringComparison.Ordinal);
     }
