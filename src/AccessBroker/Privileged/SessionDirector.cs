@@ -48,7 +48,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         var (attached, asked, began) = (targets.Attached, time.GetUtcNow(), time.GetTimestamp());
         var running = await store.AskAsync(PrivilegedStore.RunningAt(attached, OpenWithin), ct);
         var read = time.GetTimestamp();
-        // What is left is told to the targets as of before the question, so never too long; if that took long it would be too short, and the next turn tells it.
+        // What is left is told to the targets as of before the question, so never too long; if that took long it would be too short, and only the end is told.
         var isPrompt = time.GetElapsedTime(began, read) < Prompt;
         var standing = await sessions.StandingOfAsync([.. running.SelectMany(s => new[] { s.Session, s.Second?.SignIn }).OfType<SessionId>().Distinct()], ct);
         var ending = await EndDueAsync(running, standing, asked, ct);
@@ -56,7 +56,7 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
         foreach (var session in running.Where(s => s is { State: "open", Second: not null })) await TellWatchedAsync(session, session.Second!.SignIn is { } watching && standing[watching] == Standing.Live);
         foreach (var session in running.Where(s => s.State == "opening" && s.HasAgent && !ending.Contains(s.Id))) await OpenAsync(session, read, ct);
         foreach (var group in running.Where(s => s.State == "ending" && s.HasAgent && IsTime(s.Id, "end")).GroupBy(s => (s.Target, s.EndReason))) await EndAsync(group.Key.Target, [.. group.Select(s => s.Id)], group.Key.EndReason ?? "privileged.revoked");
-        foreach (var session in running.Where(s => isPrompt && s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session, began);
+        foreach (var session in running.Where(s => s.State == "open" && s.HasAgent && _told.GetValueOrDefault(s.Id) != s.EndsAt)) await TellEndAsync(session, isPrompt ? began : null);
         if (attached.Length > 0) await AdmitAsync(attached, ct);
         if (_seen == 0 || time.GetElapsedTime(_seen) > Again)
         {
@@ -193,9 +193,11 @@ internal sealed partial class SessionDirector(Store store, TargetStream targets,
     }
 
     /// <summary>A later end that was approved; and once to every node that a target comes to: the same end moves nothing there, but an order to open may have been long on its way.</summary>
-    private async Task TellEndAsync(PrivilegedSession session, long read)
+    private async Task TellEndAsync(PrivilegedSession session, long? read)
     {
-        if (await targets.OrderAsync(session.Target, new() { ["type"] = "extend", ["session"] = session.Id, ["ends"] = session.EndsAt.ToUnixTimeMilliseconds(), ["left"] = LeftNow(session, read) })) _told[session.Id] = session.EndsAt;
+        var order = new JsonObject { ["type"] = "extend", ["session"] = session.Id, ["ends"] = session.EndsAt.ToUnixTimeMilliseconds() };
+        if (read is { } at) order["left"] = LeftNow(session, at);
+        if (await targets.OrderAsync(session.Target, order)) _told[session.Id] = session.EndsAt;
         foreach (var old in _told.Where(t => t.Value < session.ReadAt).Select(t => t.Key).ToList()) _told.Remove(old);
     }
 
